@@ -1,0 +1,1 @@
+"""The workshop: from a fine-tuned checkpoint to a proven bundle."""
