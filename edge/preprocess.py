@@ -1,0 +1,93 @@
+"""Raw frame → input tensor: the one preprocessing of the whole project.
+
+The contract is AnomalyCLIP's (open_clip's `PreprocessCfg` written as data): resize straight to a square with
+PIL's antialiased bicubic, aspect ratio not kept, RGB, divide by 255, subtract mean, divide by std. A frame
+from a camera is demosaiced first and cut to the region of interest; nothing lossy happens in between.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edge.bundle import Preprocessing
+from edge.errors import OperateError
+from edge.messages import Box, PixelFormat
+
+BAYER_MARGIN_PX = 2
+"""A demosaiced pixel depends on raw pixels at most this far away, so the cut keeps that margin."""
+
+
+def input_tensor(
+    image: NDArray[np.uint8], pixel_format: PixelFormat, spec: Preprocessing
+) -> NDArray[np.float32]:
+    """All steps: raw image → (1, 3, S, S) float32, RGB, normalised by the bundle's mean and std.
+
+    Raises `OperateError` when the image does not have the layout of `pixel_format` or is smaller than the
+    region of interest.
+    """
+    return normalise(resample(develop(image, pixel_format, spec.roi_px), spec.image_size), spec)
+
+
+def develop(
+    image: NDArray[np.uint8], pixel_format: PixelFormat, roi_px: Box | None = None
+) -> NDArray[np.uint8]:
+    """Cut to the region of interest and demosaic: (h, w) for Mono8, else (h, w, 3) RGB, uint8."""
+    _check_layout(image, pixel_format)
+    x, y, width, height = covered_box(image, roi_px)
+    if pixel_format is not PixelFormat.BAYER_RG8:
+        return image[y : y + height, x : x + width]
+    top, left = _even_margin(y), _even_margin(x)
+    cut = image[top : y + height + BAYER_MARGIN_PX, left : x + width + BAYER_MARGIN_PX]
+    # OpenCV's name for GenICam's BayerRG: red at (0, 0), hence the even corner.
+    rgb = cv2.cvtColor(cut, cv2.COLOR_BayerRGGB2RGB)
+    return rgb[y - top : y - top + height, x - left : x - left + width].view(np.ndarray)  # type: ignore[return-value]
+
+
+def covered_box(image: NDArray[np.uint8], roi_px: Box | None) -> Box:
+    """The part of the frame that the input tensor covers. Raises `OperateError` when it lies outside."""
+    height, width = image.shape[:2]
+    if roi_px is None:
+        return (0, 0, width, height)
+    x, y, roi_width, roi_height = roi_px
+    if x + roi_width > width or y + roi_height > height:
+        raise OperateError(
+            f"The region of interest {list(roi_px)} does not lie in a frame of {width}×{height} px.",
+            do="Correct roi_px in the station file, or the camera's own region.",
+        )
+    return roi_px
+
+
+def resample(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """PIL's antialiased bicubic to (size, size[, 3]) uint8. Grey stays grey: the result is the same."""
+    pil = Image.fromarray(np.ascontiguousarray(image))
+    return np.asarray(pil.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def normalise(image: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float32]:
+    """(S, S) or (S, S, 3) uint8 → (1, 3, S, S) float32 by a table of the 256 possible values per channel."""
+    values = np.arange(256, dtype=np.float32) / np.float32(255)
+    mean, std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
+    table = (values - mean[:, None]) / std[:, None]
+    planes = [image if image.ndim == 2 else image[:, :, channel] for channel in range(3)]
+    tensor = np.empty((1, 3, *image.shape[:2]), np.float32)
+    for channel, plane in enumerate(planes):
+        np.take(table[channel], plane, out=tensor[0, channel])
+    return tensor
+
+
+def _even_margin(start: int) -> int:
+    """The nearest even row or column that leaves the demosaicing margin, so that the Bayer phase is kept."""
+    return max(0, start - BAYER_MARGIN_PX) // 2 * 2
+
+
+def _check_layout(image: NDArray[np.uint8], pixel_format: PixelFormat) -> None:
+    colour = pixel_format is PixelFormat.RGB8
+    fits = image.ndim == (3 if colour else 2) and (not colour or image.shape[2] == 3)
+    if image.dtype != np.uint8 or not fits or 0 in image.shape:
+        raise OperateError(
+            f"A {pixel_format.value} frame came as {image.dtype} {image.shape}.",
+            do="Set the camera's pixel format to the one that the station file names.",
+        )
