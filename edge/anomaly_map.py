@@ -1,8 +1,8 @@
 """Grid map of the graph → one smoothed map at input size.
 
 Facts from AnomalyCLIP: bilinear upsampling with half-pixel centres (`align_corners=False`), then a Gaussian
-in scipy's definition, cut off at 4 sigma, with the edge mirrored and the edge pixel repeated. Layers are summed
-on the grid, inside the graph; upsampling is linear, so that is equal to summing after it.
+in scipy's definition, cut off at 4 sigma, with the edge mirrored and the edge pixel repeated. Layers are
+summed on the grid, inside the graph; upsampling is linear, so that is equal to summing after it.
 """
 
 from __future__ import annotations

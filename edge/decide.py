@@ -35,9 +35,9 @@ _FAULT_OF_STATUS = {
 class Thresholds:
     """What a part must stay below to pass.
 
-    `score`: reject at or above. `recheck_score`: recheck from here up to `score`. `map`: pixel threshold on the
-    smoothed map; a connected region of at least `min_area_px` raw-frame pixels at or above it rejects. None
-    switches a rule off; with neither `score` nor `map` nothing can pass.
+    `score`: reject at or above. `recheck_score`: recheck from here up to `score`. `map`: pixel threshold on
+    the smoothed map; a connected region of at least `min_area_px` raw-frame pixels at or above it rejects.
+    None switches a rule off; with neither `score` nor `map` nothing can pass.
     """
 
     score: float | None = None

@@ -1,7 +1,7 @@
 """One frame through preprocess, runner and map, with the time each took: the path that everything shares.
 
-The daemon, `adclip infer`, `adclip replay`, the export proof and calibration all call `Inspector.inspect`, so a
-score cannot depend on who asked for it.
+The daemon, `adclip infer`, `adclip replay`, the export proof and calibration all call `Inspector.inspect`,
+so a score cannot depend on who asked for it.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ def develop(
     top, left = _even_margin(y), _even_margin(x)
     cut = image[top : y + height + BAYER_MARGIN_PX, left : x + width + BAYER_MARGIN_PX]
     # OpenCV's name for GenICam's BayerRG: red at (0, 0), hence the even corner.
-    rgb = cv2.cvtColor(cut, cv2.COLOR_BayerRGGB2RGB)
-    return rgb[y - top : y - top + height, x - left : x - left + width].view(np.ndarray)  # type: ignore[return-value]
+    rgb = np.asarray(cv2.cvtColor(cut, cv2.COLOR_BayerRGGB2RGB), np.uint8)
+    return rgb[y - top : y - top + height, x - left : x - left + width]
 
 
 def covered_box(image: NDArray[np.uint8], roi_px: Box | None) -> Box:
@@ -54,7 +54,7 @@ def covered_box(image: NDArray[np.uint8], roi_px: Box | None) -> Box:
     x, y, roi_width, roi_height = roi_px
     if x + roi_width > width or y + roi_height > height:
         raise OperateError(
-            f"The region of interest {list(roi_px)} does not lie in a frame of {width}×{height} px.",
+            f"The region of interest {list(roi_px)} does not lie in a frame of {width} x {height} px.",
             do="Correct roi_px in the station file, or the camera's own region.",
         )
     return roi_px
