@@ -221,7 +221,7 @@ class StationConfig(Strict):
             raise ValueError("gate.pulse_ms is longer than max_on_ms of its line")
         if self.gate.fires_on_pass and (line.crash or line.stall or line.stop):
             raise ValueError(
-                "with pulse_to_accept, stop, crash and stall must be false: an energised line lets parts through"
+                "with pulse_to_accept stop, crash and stall must be false: an energised line lets parts by"
             )
         return self
 

@@ -1,7 +1,8 @@
 """Cameras: whatever gives one Frame for one trigger. Chosen by name, imported late, never a silent fallback.
 
-A backend only receives. Counting, deadlines and judging are done once, in the caller. Every trigger is told to
-`on_trigger` at the moment it happens, before its frame: so a part whose frame never comes is known all the same.
+A backend only receives. Counting, deadlines and judging are done once, in the caller. Every trigger is told
+to `on_trigger` at the moment it happens, before its frame: so a part whose frame never comes is known all the
+same.
 """
 
 from __future__ import annotations
