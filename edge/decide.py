@@ -27,6 +27,7 @@ from edge.messages import (
 _FAULT_OF_STATUS = {
     FrameStatus.INCOMPLETE: Reason.INCOMPLETE_FRAME,
     FrameStatus.MISSING: Reason.MISSING_FRAME,
+    FrameStatus.FROZEN: Reason.FROZEN_FRAME,
     FrameStatus.OVERFLOW: Reason.OVERFLOW,
 }
 

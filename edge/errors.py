@@ -41,3 +41,7 @@ class OpenError(EdgeError):
 
 class OperateError(EdgeError):
     """A device or store that was open has failed in use."""
+
+
+class FrameError(OperateError):
+    """A frame does not have the layout or the size that this station expects."""

@@ -1,18 +1,19 @@
-"""One frame through preprocess, runner and map, with the time each took: the path that everything shares.
+"""One frame through preprocess, runner, map and decision: the path that everything shares.
 
-The daemon, `adclip infer`, `adclip replay`, the export proof and calibration all call `Inspector.inspect`,
-so a score cannot depend on who asked for it.
+The daemon, `adclip infer`, `adclip replay`, the export proof and calibration all come through here, so a
+score cannot depend on who asked for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge.anomaly_map import smoothed_map
 from edge.bundle import Bundle, Preprocessing
-from edge.errors import OperateError
-from edge.messages import Box, Frame, Inspection, StageTimings
+from edge.decide import FrameLimits, Thresholds, decide, fault_verdict, frame_fault
+from edge.errors import FrameError, OperateError
+from edge.messages import Box, Frame, Inspection, Reason, StageTimings, Verdict
 from edge.preprocess import covered_box, input_tensor
 from edge.runner import Runner
 
@@ -30,9 +31,10 @@ class Inspector:
     clock: Callable[[], int]
 
     def inspect(self, frame: Frame) -> Inspection:
-        """Score one intact frame. Raises `OperateError` when the frame or the runner does not allow it."""
+        """Score one frame. Raises `FrameError` when the frame does not allow it, `OperateError` when the
+        runner fails."""
         if frame.image is None:
-            raise OperateError(
+            raise FrameError(
                 f"Part {frame.part_id} has no picture.", do="Look at the camera's own counters and cable."
             )
         begin = self.clock()
@@ -42,10 +44,46 @@ class Inspector:
         predicted = self.clock()
         manifest = self.bundle.manifest
         anomaly_map = smoothed_map(prediction.grid_map, manifest.image_size, manifest.sigma)
-        mapped = self.clock()
-        timings = StageTimings(_ms(prepared - begin), _ms(predicted - prepared), _ms(mapped - predicted))
+        timings = StageTimings(
+            _ms(prepared - begin), _ms(predicted - prepared), _ms(self.clock() - predicted)
+        )
         roi = covered_box(frame.image, self.preprocessing.roi_px)
         return Inspection(frame.part_id, prediction.score, anomaly_map, roi, self.bundle.bundle_id, timings)
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """An inspector with the thresholds and limits in force: any frame → exactly one verdict."""
+
+    inspector: Inspector
+    thresholds: Thresholds
+    limits: FrameLimits
+    on_error: Callable[[Frame, OperateError], None]
+
+    @property
+    def bundle_id(self) -> str:
+        """The bundle that the thresholds belong to."""
+        return self.inspector.bundle.bundle_id
+
+    def judge(self, frame: Frame) -> tuple[Verdict, Inspection | None]:
+        """The verdict, and the inspection it rests on (None for a FAULT without one)."""
+        fault = frame_fault(frame, self.limits)
+        if fault is not None:
+            return self.fault(frame, fault), None
+        try:
+            inspection = self.inspector.inspect(frame)
+        except OperateError as error:
+            self.on_error(frame, error)
+            reason = Reason.BAD_FRAME if isinstance(error, FrameError) else Reason.RUNNER_ERROR
+            return self.fault(frame, reason), None
+        begin = self.inspector.clock()
+        verdict = decide(inspection, self.thresholds, self.bundle_id)
+        timings = replace(inspection.timings, decide_ms=_ms(self.inspector.clock() - begin))
+        return replace(verdict, timings=timings), inspection
+
+    def fault(self, frame: Frame, reason: Reason) -> Verdict:
+        """The verdict on a frame that cannot be judged."""
+        return fault_verdict(frame.part_id, reason, self.thresholds, self.bundle_id)
 
 
 def effective_preprocessing(bundle: Bundle, roi_px: Box | None) -> Preprocessing:

@@ -30,6 +30,7 @@ class FrameStatus(str, Enum):
     OK = "ok"
     INCOMPLETE = "incomplete"  # part of the image did not arrive
     MISSING = "missing"  # the trigger was seen, the image never arrived
+    FROZEN = "frozen"  # the image is, byte for byte, the one before
     OVERFLOW = "overflow"  # the image arrived, but the line is faster than the decisions
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge.bundle import Preprocessing
-from edge.errors import OperateError
+from edge.errors import FrameError
 from edge.messages import Box, PixelFormat
 
 BAYER_MARGIN_PX = 2
@@ -25,7 +25,7 @@ def input_tensor(
 ) -> NDArray[np.float32]:
     """All steps: raw image → (1, 3, S, S) float32, RGB, normalised by the bundle's mean and std.
 
-    Raises `OperateError` when the image does not have the layout of `pixel_format` or is smaller than the
+    Raises `FrameError` when the image does not have the layout of `pixel_format` or is smaller than the
     region of interest.
     """
     return normalise(resample(develop(image, pixel_format, spec.roi_px), spec.image_size), spec)
@@ -47,13 +47,13 @@ def develop(
 
 
 def covered_box(image: NDArray[np.uint8], roi_px: Box | None) -> Box:
-    """The part of the frame that the input tensor covers. Raises `OperateError` when it lies outside."""
+    """The part of the frame that the input tensor covers. Raises `FrameError` when it lies outside."""
     height, width = image.shape[:2]
     if roi_px is None:
         return (0, 0, width, height)
     x, y, roi_width, roi_height = roi_px
     if x + roi_width > width or y + roi_height > height:
-        raise OperateError(
+        raise FrameError(
             f"The region of interest {list(roi_px)} does not lie in a frame of {width} x {height} px.",
             do="Correct roi_px in the station file, or the camera's own region.",
         )
@@ -87,7 +87,7 @@ def _check_layout(image: NDArray[np.uint8], pixel_format: PixelFormat) -> None:
     colour = pixel_format is PixelFormat.RGB8
     fits = image.ndim == (3 if colour else 2) and (not colour or image.shape[2] == 3)
     if image.dtype != np.uint8 or not fits or 0 in image.shape:
-        raise OperateError(
+        raise FrameError(
             f"A {pixel_format.value} frame came as {image.dtype} {image.shape}.",
             do="Set the camera's pixel format to the one that the station file names.",
         )

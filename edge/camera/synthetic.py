@@ -1,0 +1,87 @@
+"""The simulated line as a camera: rendered parts, paced like a conveyor.
+
+Each part is rendered before its trigger, so rendering never counts as latency; when rendering cannot keep up,
+the conveyor runs slower. It does not model lost frames, a jittering trigger, or a link that stalls: the
+replay camera injects those.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+
+from edge.camera import CameraCounters, TriggerListener
+from edge.camera.scene import PRODUCTS, Line, RenderedPart
+from edge.clock import Clock
+from edge.config import SyntheticCameraConfig
+from edge.errors import ConfigError
+from edge.messages import Frame, PixelFormat, Trigger
+
+READOUT_NS = 12_000_000
+"""Exposure, readout and transfer of the simulated camera: from the trigger to the frame."""
+
+
+class SyntheticCamera:
+    """See the module. `truth` tells what is wrong with a part that was delivered."""
+
+    live = True
+
+    def __init__(self, config: SyntheticCameraConfig, on_trigger: TriggerListener, clock: Clock) -> None:
+        if config.product not in PRODUCTS:
+            raise ConfigError(
+                f"There is no product '{config.product}' on the simulated line.",
+                do=f"Choose one of: {', '.join(sorted(PRODUCTS))}.",
+            )
+        self._config, self._on_trigger, self._clock = config, on_trigger, clock
+        self._line = Line(
+            PRODUCTS[config.product],
+            seed=config.seed,
+            defect_share=config.defect_share,
+            width=config.width_px,
+            height=config.height_px,
+        )
+        self._delivered = 0
+        self._triggers = 0
+        self.description = f"simulated line, {config.product}, seed {config.seed}"
+
+    def frames(self, stop: threading.Event) -> Iterator[Frame]:
+        """See `Camera.frames`."""
+        period_ns = round(60e9 / self._config.rate_per_min)
+        due_ns = self._clock.now_ns()
+        for part_id in itertools.count(1):
+            if self._config.parts and part_id > self._config.parts:
+                return
+            part = self._line.part(part_id)
+            due_ns = max(due_ns + period_ns, self._clock.now_ns())
+            if self._clock.wait_until(due_ns, stop):
+                return
+            trigger = Trigger(part_id, self._clock.now_ns())
+            self._triggers += 1
+            self._on_trigger(trigger)
+            self._clock.wait_until(trigger.triggered_ns + READOUT_NS, threading.Event())
+            self._delivered += 1
+            yield self._frame(trigger, part)
+
+    def truth(self, part_id: int) -> RenderedPart:
+        """The part as it was rendered, with its defect and exact mask; rendered again, and equal."""
+        return self._line.part(part_id)
+
+    def counters(self) -> CameraCounters:
+        """See `Camera.counters`."""
+        return CameraCounters(triggers=self._triggers, delivered=self._delivered)
+
+    def close(self) -> None:
+        """See `Camera.close`; there is no device."""
+
+    def _frame(self, trigger: Trigger, part: RenderedPart) -> Frame:
+        return Frame(
+            part_id=trigger.part_id,
+            frame_id=trigger.part_id,
+            triggered_ns=trigger.triggered_ns,
+            captured_ns=self._clock.now_ns(),
+            image=part.image,
+            pixel_format=PixelFormat.BAYER_RG8,
+            exposure_us=part.exposure_us,
+            gain_db=part.gain_db,
+        )
