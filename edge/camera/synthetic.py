@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import itertools
 import threading
+import zlib
+from collections import OrderedDict
 from collections.abc import Iterator
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge.camera import CameraCounters, TriggerListener
-from edge.camera.scene import PRODUCTS, Line, RenderedPart
+from edge.camera.scene import PRODUCTS, Defect, Line, RenderedPart
 from edge.clock import Clock
 from edge.config import SyntheticCameraConfig
 from edge.errors import ConfigError
@@ -20,10 +25,13 @@ from edge.messages import Frame, PixelFormat, Trigger
 
 READOUT_NS = 12_000_000
 """Exposure, readout and transfer of the simulated camera: from the trigger to the frame."""
+REMEMBERED_PARTS = 20_000
+
+_Truth = tuple[Defect, bytes] | None
 
 
 class SyntheticCamera:
-    """See the module. `truth` tells what is wrong with a part that was delivered."""
+    """See the module. `truth` tells what is wrong with a part that came by."""
 
     live = True
 
@@ -43,6 +51,7 @@ class SyntheticCamera:
         )
         self._delivered = 0
         self._triggers = 0
+        self._truths: OrderedDict[int, _Truth] = OrderedDict()
         self.description = f"simulated line, {config.product}, seed {config.seed}"
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
@@ -53,6 +62,7 @@ class SyntheticCamera:
             if self._config.parts and part_id > self._config.parts:
                 return
             part = self._line.part(part_id)
+            self._remember(part_id, part)
             due_ns = max(due_ns + period_ns, self._clock.now_ns())
             if self._clock.wait_until(due_ns, stop):
                 return
@@ -63,9 +73,18 @@ class SyntheticCamera:
             self._delivered += 1
             yield self._frame(trigger, part)
 
-    def truth(self, part_id: int) -> RenderedPart:
-        """The part as it was rendered, with its defect and exact mask; rendered again, and equal."""
-        return self._line.part(part_id)
+    def truth(self, part_id: int) -> tuple[Defect, NDArray[np.bool_]] | None:
+        """The defect of a part and its exact mask (h, w) bool; None for a good part.
+
+        Raises `KeyError` for a part that has not come by, or so long ago that it is forgotten.
+        """
+        truth = self._truths[part_id]
+        if truth is None:
+            return None
+        defect, packed = truth
+        size = self._config.height_px, self._config.width_px
+        bits = np.frombuffer(zlib.decompress(packed), np.uint8)
+        return defect, np.unpackbits(bits, count=size[0] * size[1]).reshape(size).astype(bool)
 
     def counters(self) -> CameraCounters:
         """See `Camera.counters`."""
@@ -73,6 +92,14 @@ class SyntheticCamera:
 
     def close(self) -> None:
         """See `Camera.close`; there is no device."""
+
+    def _remember(self, part_id: int, part: RenderedPart) -> None:
+        packed = (
+            None if part.defect is None else (part.defect, zlib.compress(np.packbits(part.mask).tobytes(), 1))
+        )
+        self._truths[part_id] = packed
+        if len(self._truths) > REMEMBERED_PARTS:
+            self._truths.popitem(last=False)
 
     def _frame(self, trigger: Trigger, part: RenderedPart) -> Frame:
         return Frame(

@@ -1,0 +1,1 @@
+"""The subcommands of `adclip` that run on the line."""

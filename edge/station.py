@@ -1,0 +1,253 @@
+"""A station: everything that one station file names, opened, and one run of it.
+
+`adclip run`, `adclip demo` and `adclip check` share this assembly, so the demo is the daemon.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
+from typing import Any
+
+import yaml
+
+from edge.account import Counts
+from edge.bundle import Bundle, Preprocessing, open_bundle
+from edge.calibration_file import thresholds_in_force
+from edge.camera import Camera, CameraCounters, TriggerListener, open_camera
+from edge.clock import Clock
+from edge.config import StationConfig
+from edge.decide import FrameLimits, Thresholds
+from edge.errors import BundleError, OperateError
+from edge.golden import GoldenResult, check_golden
+from edge.health import LOG, Alarm, Alarms, notify_service_manager, write_status
+from edge.inspection import Inspector, Judge, effective_preprocessing
+from edge.messages import Frame
+from edge.outputs import open_outputs
+from edge.pipeline import Observer, Pipeline
+from edge.record_line import RecordLine, utc_text
+from edge.records import RecordStore, RecordWriter, RunInfo, WriterCounters
+from edge.runner import Runner, open_runner
+
+STATUS_EVERY_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """An opened station, ready to judge. The golden frames came out right on this machine."""
+
+    config: StationConfig
+    bundle: Bundle
+    runner: Runner
+    preprocessing: Preprocessing
+    thresholds: Thresholds
+    golden: GoldenResult
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How a run ended. `failed` names the thread that failed or stalled, None after a clean end."""
+
+    run: int
+    started_utc: str
+    counts: Counts
+    camera: CameraCounters
+    records: WriterCounters
+    alarms: tuple[Alarm, ...]
+    failed: str | None
+
+    @property
+    def accounted(self) -> bool:
+        """Whether every trigger, counted by the camera itself, has exactly one outcome and one record."""
+        counts = self.counts
+        outcomes = counts.passed + counts.rejected + counts.recheck + counts.fault
+        return (
+            self.camera.triggers == counts.triggers == counts.verdicts == outcomes
+            and self.records.rows_written == counts.verdicts
+        )
+
+
+@contextmanager
+def open_station(config: StationConfig) -> Iterator[Station]:
+    """Open bundle and runner, take the thresholds, and prove the golden frames.
+
+    Raises `BundleError`, `OpenError` or `ConfigError`; the station is then not ready.
+    """
+    bundle = open_bundle(config.bundle)
+    preprocessing = effective_preprocessing(bundle, config.preprocess.roi_px)
+    thresholds = thresholds_in_force(
+        config.decision, bundle.bundle_id, preprocessing, config.preprocess.mm_per_px
+    )
+    runner = open_runner(bundle, config.runner)
+    try:
+        golden = check_golden(bundle, runner)
+        if not golden.passed:
+            raise BundleError(
+                f"The golden frames of {bundle.folder} do not come out right on {runner.description}: the "
+                f"score is off by {golden.score_difference:.2g}, the map by {golden.map_difference:.2g}.",
+                do="Do not inspect with this runner; report the two numbers with its version.",
+            )
+        yield Station(config, bundle, runner, preprocessing, thresholds, golden)
+    finally:
+        runner.close()
+
+
+def run_station(
+    station: Station,
+    clock: Clock,
+    stop: threading.Event,
+    observers: tuple[Observer, ...] = (),
+    on_camera: Callable[[Camera], None] = lambda _camera: None,
+    on_tick: Callable[[Counts], None] = lambda _counts: None,
+) -> RunEnd:
+    """Inspect until the camera is exhausted or `stop` is set. Everything is closed when it returns.
+
+    `on_camera` gets the opened camera, `on_tick` the counts a few times a second in the calling thread.
+    """
+    config, alarms = station.config, Alarms()
+    with ExitStack() as open_things:
+        store = RecordStore(config.records)
+        open_things.callback(store.close)
+        outputs = open_outputs(config.outputs, clock)
+        open_things.callback(outputs.close)
+        started_ns, started = clock.now_ns(), datetime.now(timezone.utc)
+        line = RecordLine(config.identity(), started_ns, started)
+        writer = RecordWriter(store, alarms.raise_alarm, alarms.clear)
+        line.writer = writer
+        inspector = Inspector(station.bundle, station.runner, station.preprocessing, clock.now_ns)
+        limits = FrameLimits(config.limits.exposure_us, config.limits.gain_db)
+        judge = Judge(inspector, station.thresholds, limits, _log_error)
+
+        def camera(on_trigger: TriggerListener, beating: Clock) -> Camera:
+            opened = open_camera(config.camera, on_trigger, beating)
+            open_things.callback(opened.close)
+            return opened
+
+        pipeline = Pipeline(config, camera, judge, outputs, (line, *observers), alarms, clock)
+        on_camera(pipeline.camera)
+        run = store.begin_run(_run_info(station, pipeline.camera, started_ns, started))
+        writer.start()
+        notify_service_manager("READY=1")
+        supervisor = _Supervisor(pipeline, writer, clock, config, on_tick)
+        failed = pipeline.run(stop, supervisor.tick)
+        notify_service_manager("STOPPING=1")
+        writer.stop()
+        end = RunEnd(
+            run,
+            utc_text(started),
+            pipeline.counts(),
+            pipeline.camera.counters(),
+            writer.counters(),
+            alarms.snapshot(),
+            failed,
+        )
+        store.end_run(end.counts.as_dict())
+        supervisor.write_status()
+    return end
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set; a second SIGINT interrupts at once."""
+    stop = threading.Event()
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def software_version() -> str:
+    """The installed version of this software."""
+    try:
+        return version("adclip-edge")
+    except PackageNotFoundError:  # run from the source tree without being installed
+        return "source tree"
+
+
+class _Supervisor:
+    """What the main thread does a few times a second while the line runs."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        writer: RecordWriter,
+        clock: Clock,
+        config: StationConfig,
+        on_tick: Callable[[Counts], None],
+    ) -> None:
+        self._pipeline, self._writer, self._clock = pipeline, writer, clock
+        self._config, self._on_tick = config, on_tick
+        self._next_status_ns = 0
+
+    def tick(self) -> None:
+        """Feed the watchdog, refresh the snapshot, tell whoever watches."""
+        notify_service_manager("WATCHDOG=1")
+        self._on_tick(self._pipeline.counts())
+        if self._clock.now_ns() >= self._next_status_ns:
+            self._next_status_ns = self._clock.now_ns() + STATUS_EVERY_NS
+            self.write_status()
+
+    def write_status(self) -> None:
+        """Replace the status snapshot, when the station has one."""
+        if self._config.status_file is not None:
+            write_status(self._config.status_file, self._status())
+
+    def _status(self) -> dict[str, Any]:
+        alarms = self._pipeline.alarms.snapshot()
+        return {
+            "station": self._config.station,
+            "version": software_version(),
+            "written_utc": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            "counts": self._pipeline.counts().as_dict(),
+            "alarms": [
+                {"name": a.name, "count": a.count, "detail": a.detail, "active": a.active} for a in alarms
+            ],
+        }
+
+
+def _run_info(station: Station, camera: Camera, started_ns: int, started: datetime) -> RunInfo:
+    config = station.config
+    thresholds = station.thresholds
+    return RunInfo(
+        station=config.station,
+        bundle_id=station.bundle.bundle_id,
+        bundle=str(config.bundle),
+        config_id=config.identity(),
+        config_yaml=config_text(config),
+        runner=station.runner.description,
+        camera=camera.description,
+        thresholds={
+            "score": thresholds.score,
+            "recheck_score": thresholds.recheck_score,
+            "map": thresholds.map,
+            "min_area_px": thresholds.min_area_px,
+            "mm_per_px": thresholds.mm_per_px,
+        },
+        preprocessing=station.preprocessing.model_dump(mode="json"),
+        software=software_version(),
+        started_utc=utc_text(started),
+        started_ns=started_ns,
+    )
+
+
+def config_text(config: StationConfig) -> str:
+    """The effective configuration as YAML."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _log_error(frame: Frame, error: OperateError) -> None:
+    LOG.error("part %d could not be judged: %s", frame.part_id, error)
