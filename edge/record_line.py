@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from datetime import datetime, timedelta
 
-from edge.messages import Frame, Inspection, StageTimings, Verdict
+from edge.messages import Frame, FrameStatus, Inspection, StageTimings, Verdict
 from edge.pipeline import Settled
-from edge.records import PartRecord, RecordWriter
+from edge.records import PartRecord, RecordWriter, utc_text
 
 NOT_RUN = StageTimings(math.nan, math.nan, math.nan, math.nan)
 
@@ -42,7 +42,7 @@ class RecordLine:
             captured_ns=frame.captured_ns if frame else None,
             decided_ns=settled.decided_ns,
             due_ns=action.due_ns,
-            frame_status=frame.status if frame else None,
+            frame_status=frame.status if frame else FrameStatus.MISSING,
             pixel_format=frame.pixel_format if frame else None,
             exposure_us=frame.exposure_us if frame else math.nan,
             gain_db=frame.gain_db if frame else math.nan,
@@ -62,7 +62,3 @@ class RecordLine:
             config_id=self._config_id,
         )
 
-
-def utc_text(moment: datetime) -> str:
-    """ISO 8601 with milliseconds and a final Z."""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

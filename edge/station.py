@@ -31,8 +31,8 @@ from edge.inspection import Inspector, Judge, effective_preprocessing
 from edge.messages import Frame
 from edge.outputs import open_outputs
 from edge.pipeline import Observer, Pipeline
-from edge.record_line import RecordLine, utc_text
-from edge.records import RecordStore, RecordWriter, RunInfo, WriterCounters
+from edge.record_line import RecordLine
+from edge.records import RecordStore, RecordWriter, RunInfo, WriterCounters, utc_text
 from edge.runner import Runner, open_runner
 
 STATUS_EVERY_NS = 1_000_000_000
@@ -117,9 +117,8 @@ def run_station(
         outputs = open_outputs(config.outputs, clock)
         open_things.callback(outputs.close)
         started_ns, started = clock.now_ns(), datetime.now(timezone.utc)
-        line = RecordLine(config.identity(), started_ns, started)
         writer = RecordWriter(store, alarms.raise_alarm, alarms.clear)
-        line.writer = writer
+        line = RecordLine(writer, config.identity(), started_ns, started)
         inspector = Inspector(station.bundle, station.runner, station.preprocessing, clock.now_ns)
         limits = FrameLimits(config.limits.exposure_us, config.limits.gain_db)
         judge = Judge(inspector, station.thresholds, limits, _log_error)
