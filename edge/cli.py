@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 
 from edge.errors import EdgeError
+from edge.version import software_version
 
 SUBCOMMANDS = {
     "demo": ("calibration.demo", "demo", "The real daemon on a simulated line: no camera, no GPU."),
@@ -49,7 +50,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="adclip-edge")
+@click.version_option(software_version())
 def adclip() -> None:
     """AD-CLIP Edge: inspects every part on the line and throws out what is not normal."""
 

@@ -61,4 +61,3 @@ class RecordLine:
             bundle_id=verdict.bundle_id,
             config_id=self._config_id,
         )
-

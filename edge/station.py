@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import Any
 
@@ -34,6 +33,7 @@ from edge.pipeline import Observer, Pipeline
 from edge.record_line import RecordLine
 from edge.records import RecordStore, RecordWriter, RunInfo, WriterCounters, utc_text
 from edge.runner import Runner, open_runner
+from edge.version import software_version
 
 STATUS_EVERY_NS = 1_000_000_000
 
@@ -136,7 +136,8 @@ def run_station(
         supervisor = _Supervisor(pipeline, writer, clock, config, on_tick)
         failed = pipeline.run(stop, supervisor.tick)
         notify_service_manager("STOPPING=1")
-        writer.stop()
+        if not writer.stop():
+            alarms.raise_alarm("records_lost", "not every record could be written before the end")
         end = RunEnd(
             run,
             utc_text(started),
@@ -146,7 +147,7 @@ def run_station(
             alarms.snapshot(),
             failed,
         )
-        store.end_run(end.counts.as_dict())
+        _end_run(store, end)
         supervisor.write_status()
     return end
 
@@ -167,14 +168,6 @@ def stop_on_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def software_version() -> str:
-    """The installed version of this software."""
-    try:
-        return version("adclip-edge")
-    except PackageNotFoundError:  # run from the source tree without being installed
-        return "source tree"
 
 
 class _Supervisor:
@@ -241,6 +234,14 @@ def _run_info(station: Station, camera: Camera, started_ns: int, started: dateti
         started_utc=utc_text(started),
         started_ns=started_ns,
     )
+
+
+def _end_run(store: RecordStore, end: RunEnd) -> None:
+    """Mark the run as ended. On a full disk it stays open, and the next run marks it as interrupted."""
+    try:
+        store.end_run(end.counts.as_dict())
+    except OperateError as error:
+        LOG.error("the end of the run was not recorded: %s", error)
 
 
 def config_text(config: StationConfig) -> str:

@@ -53,24 +53,24 @@ def replay(records: Path, number: int | None, bundle: Path | None) -> int:
     """
     console = Console(stderr=True)
     reader = open_records(records)
-    info = reader.run(number)
-    judge, exact = _judge_of(info, bundle)
+    run = reader.run(number)
+    judge, exact = _judge_of(run.info, bundle)
     if not exact:
         console.print(
-            f"Recorded with {info.runner}, replayed with {judge.inspector.runner.description}: scores are "
+            f"Recorded with {run.info.runner}, replayed with {judge.inspector.runner.description}: scores are "
             f"compared within {SCORE_TOLERANCE}.",
             highlight=False,
         )
     found = Comparison()
-    parts = list(reader.parts(info))
-    for record in track(parts, description="replaying", console=console):
+    parts, total = reader.parts(run.number), reader.part_count(run.number)
+    for record in track(parts, description="replaying", total=total, console=console):
         _compare(record, reader, judge, exact, found)
     for line in found.differences[:LISTED]:
         click.echo(line)
     if len(found.differences) > LISTED:
         click.echo(f"… and {len(found.differences) - LISTED} more")
     click.echo(
-        f"run {info.number}: {found.same} parts decided the same, {len(found.differences)} differ; "
+        f"run {run.number}: {found.same} parts decided the same, {len(found.differences)} differ; "
         f"{found.without_frame} without a stored frame, {found.made_by_time} faults of timing left out"
     )
     return 1 if found.differences else 0

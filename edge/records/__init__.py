@@ -1,8 +1,8 @@
 """The inspection records: one row per part that is never changed, and the raw frames worth keeping.
 
-    RecordWriter (own thread) ──▶ RecordStore ──▶ records.sqlite
-                                      └──▶ FrameArchive ──▶ frames/RUN/PART.png
-    RecordReader ◀── the same directory, while it is written or afterwards, or a copy of it
+RecordWriter (own thread) ──▶ RecordStore ──▶ records.sqlite
+                                  └──▶ FrameArchive ──▶ frames/RUN/PART.png
+RecordReader ◀── the same directory, while it is written or afterwards, or a copy of it
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from edge.records.reader import RecordReader, open_records
 from edge.records.record import PartRecord, Picture, Run, RunInfo, utc_text
 from edge.records.schema import DATABASE
 from edge.records.store import RecordStore
-from edge.records.writer import RecordWriter, WriterCounters, WriterLimits
+from edge.records.tally import WriterCounters
+from edge.records.writer import RecordWriter, WriterLimits
 
 __all__ = [
     "DATABASE",

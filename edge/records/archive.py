@@ -1,8 +1,8 @@
 """Raw frames as PNG files, kept by policy within a disk budget.
 
-One file per part, `frames/RUN/PART.png`, without loss: one-channel frames (Mono8 and BayerRG8 as they came from
-the sensor) as 8-bit grey, RGB8 as colour. The budget counts these files alone; when it is used up, the oldest
-go first, over all runs.
+One file per part, `frames/RUN/PART.png`, without loss: one-channel frames (Mono8, and BayerRG8 as it came
+from the sensor) as 8-bit grey, RGB8 as colour. The budget counts these files alone; when it is used up, the
+oldest go first, over all runs.
 """
 
 from __future__ import annotations
@@ -52,6 +52,11 @@ def keeps(policy: KeepPolicy, part_id: int, outcome: Outcome) -> bool:
     return isinstance(policy, Sample) and part_id % policy.sample == 0
 
 
+def picture_path(run: int, part_id: int) -> str:
+    """Where the picture of a part lies, from the records directory."""
+    return f"{FRAMES}/{run}/{part_id}.png"
+
+
 def encode_picture(image: NDArray[np.uint8]) -> bytes:
     """(h, w) or (h, w, 3) RGB uint8 → PNG, without loss. Raises `OperateError` for any other array."""
     colour = image.ndim == 3 and image.shape[2] == 3
@@ -60,10 +65,13 @@ def encode_picture(image: NDArray[np.uint8]) -> bytes:
             f"A frame of {image.dtype} {image.shape} cannot be kept as a picture.",
             do="Set the camera to one of the pixel formats that the station knows.",
         )
-    stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if colour else image
-    done, content = cv2.imencode(".png", stored, [cv2.IMWRITE_PNG_COMPRESSION, _COMPRESSION])
-    if not done:
-        raise OperateError("A frame could not be coded as PNG.", do="Check the memory of this machine.")
+    try:
+        stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if colour else image
+        _, content = cv2.imencode(".png", stored, [cv2.IMWRITE_PNG_COMPRESSION, _COMPRESSION])
+    except cv2.error as fault:
+        raise OperateError(
+            f"A frame could not be coded as PNG: {fault}.", do="Check the memory of this machine."
+        ) from fault
     return content.tobytes()
 
 
@@ -128,7 +136,7 @@ class FrameArchive:
         None when the budget has no room for it even so. Raises `OSError` when the disk refuses, and
         `OperateError` when the image cannot be kept or the part already has a picture.
         """
-        path = f"{FRAMES}/{run}/{part_id}.png"
+        path = picture_path(run, part_id)
         target = self._directory / path
         content = encode_picture(image)
         if target.exists():
@@ -143,7 +151,7 @@ class FrameArchive:
         return Picture(run, part_id, path, len(content), hashlib.sha256(content).hexdigest())
 
     def free(self, wanted_bytes: int) -> int:
-        """Remove the oldest pictures until that many bytes are free; the bytes that were. Raises `OSError`."""
+        """Remove the oldest pictures up to that many bytes; how many bytes it was. Raises `OSError`."""
         before = self.kept_bytes
         while before - self.kept_bytes < wanted_bytes and self._remove_oldest():
             pass
@@ -174,7 +182,7 @@ class FrameArchive:
         return True
 
     def _unlink(self, picture: Picture) -> None:
-        file = self._directory / picture.path
+        file = self._directory / picture_path(picture.run, picture.part_id)
         file.unlink(missing_ok=True)
         self.kept_bytes -= picture.size_bytes
         with contextlib.suppress(OSError):  # not empty yet

@@ -24,13 +24,17 @@ def recover_pictures(connection: sqlite3.Connection, directory: Path, now_utc: s
     """
     unfinished = {
         number
-        for (number,) in connection.execute("SELECT number FROM runs WHERE ended_utc IS NULL AND NOT interrupted")
+        for (number,) in connection.execute(
+            "SELECT number FROM runs WHERE ended_utc IS NULL AND NOT interrupted"
+        )
     }
     if not unfinished:
         return
     kept: set[Path] = set()
     gone: list[tuple[str, str]] = []
-    for run, path, size in connection.execute("SELECT run, path, bytes FROM images WHERE removed_utc IS NULL"):
+    for run, path, size in connection.execute(
+        "SELECT run, path, bytes FROM images WHERE removed_utc IS NULL"
+    ):
         file = directory / path
         if file.is_file() and (run not in unfinished or file.stat().st_size == size):
             kept.add(file)

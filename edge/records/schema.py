@@ -123,7 +123,8 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
         )
     if found < VERSION:
         raise OpenError(
-            f"{path} is a database, but not one of inspection records.", do="Choose another records directory."
+            f"{path} is a database, but not one of inspection records.",
+            do="Choose another records directory.",
         )
 
 
@@ -193,6 +194,8 @@ def _version(connection: sqlite3.Connection) -> int:
 def _stored(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, str):  # a file name may hold bytes that are no text
+        return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, float):
         return None if math.isnan(value) else value
     if isinstance(value, tuple):

@@ -1,6 +1,6 @@
 """The record store: one directory, one SQLite database, one process at a time that writes to it.
 
-Committed means on the disk (WAL, synchronous=FULL): neither a kill nor a power cut takes a committed row back.
+Committed means on the disk (WAL, synchronous=FULL): neither a kill nor a power cut takes a committed row.
 """
 
 from __future__ import annotations
@@ -27,6 +27,14 @@ LOCK = "records.lock"
 _INSERT_PART = insert("parts", ("run", *PART_COLUMNS))
 _INSERT_RUN = insert("runs", RUN_COLUMNS)
 _INSERT_IMAGE = insert("images", ("run", "part_id", "path", "bytes", "sha256"))
+_REFUSALS = (
+    sqlite3.IntegrityError,
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+    sqlite3.DataError,
+    OverflowError,
+)
+_LOCKED_S = 1.0  # no program of this project locks the database; one that does must not stall the writer
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
 
 
@@ -155,9 +163,11 @@ def _store_errors(directory: Path) -> Iterator[None]:
     """SQLite's errors as ours. The codes behind them reach Python from 3.11 on only, hence the texts."""
     try:
         yield
-    except (sqlite3.OperationalError, sqlite3.DatabaseError) as fault:
-        if isinstance(fault, (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)):
-            raise _refused(fault) from fault
+    except _REFUSALS as fault:
+        raise RefusedRecordError(
+            f"The database refuses a record: {fault}.", do="Report it, with the log of this run."
+        ) from fault
+    except sqlite3.DatabaseError as fault:
         if "full" in str(fault) or ("disk I/O" in str(fault) and _no_space(directory)):
             raise StoreFullError(
                 f"The disk of {directory} is full: {fault}.", do="Make room on it."
@@ -166,14 +176,6 @@ def _store_errors(directory: Path) -> Iterator[None]:
             f"The records in {directory} failed: {fault}.",
             do="Check the disk and its file system; the records so far can be read from a copy.",
         ) from fault
-    except (sqlite3.InterfaceError, OverflowError, ValueError) as fault:
-        raise _refused(fault) from fault
-
-
-def _refused(fault: Exception) -> RefusedRecordError:
-    return RefusedRecordError(
-        f"The database refuses a record: {fault}.", do="Report it, with the log of this run."
-    )
 
 
 def _no_space(directory: Path) -> bool:
@@ -212,7 +214,7 @@ def _connect(directory: Path, now_utc: str) -> sqlite3.Connection:
     connection = None
     try:
         # Opened by the caller of the constructor, then handed to the thread that writes.
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(path, timeout=_LOCKED_S, isolation_level=None, check_same_thread=False)
         prepare(connection, path)
         _make_durable(connection, path)
         recover_pictures(connection, directory, now_utc)
@@ -234,6 +236,8 @@ def _make_durable(connection: sqlite3.Connection, path: Path) -> None:
         )
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    # A database file that cannot be written shows only here.
+    connection.executescript("BEGIN IMMEDIATE; ROLLBACK")
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
 
 
@@ -255,7 +259,7 @@ def _unwritable(directory: Path, reason: str) -> OpenError:
 
 
 def _refuse_unknown_pictures(folder: Path) -> None:
-    """Pictures where a new run would put its own belong to records that are not here: never overwrite them."""
+    """Pictures where a new run would put its own belong to records that are elsewhere: never overwrite."""
     if folder.is_dir() and any(folder.iterdir()):
         raise OpenError(
             f"{folder} holds pictures of a run that {DATABASE} does not know.",

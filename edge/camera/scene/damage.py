@@ -100,15 +100,16 @@ def _luminance(flaw: Flaw, stage: Stage) -> tuple[FloatImage, FloatImage]:
     tint, passes, colour = np.array(stage.surface.tint), np.array(flaw.passes), np.array(flaw.colour)
     tone = stage.surface.tone * np.float32(stage.exposure)
     lost = np.float32(weights @ (tint * (1 - passes)))
-    added = np.float32(weights @ colour) * np.float32(stage.exposure)
-    return tone * np.float32(weights @ tint), flaw.added * added - flaw.cover * tone * lost
+    added = np.float32((weights @ colour) * stage.exposure)
+    clean: FloatImage = tone * np.float32(weights @ tint)
+    return clean, np.asarray(flaw.added * added - flaw.cover * tone * lost, np.float32)
 
 
 def channel_signal(surface: Surface, channel: int, done: Damage | None) -> FloatImage:
     """Signal of the part in one channel (0 red, 1 green, 2 blue) at nominal exposure: (512, 512) float32."""
-    signal = surface.tone * np.float32(surface.tint[channel])
+    signal: FloatImage = surface.tone * np.float32(surface.tint[channel])
     if done is None:
         return signal
     flaw, strength = done.flaw, np.float32(done.strength)
-    kept = 1 - strength * flaw.cover * np.float32(1 - flaw.passes[channel])
+    kept: FloatImage = 1 - strength * flaw.cover * np.float32(1 - flaw.passes[channel])
     return signal * kept + strength * flaw.added * np.float32(flaw.colour[channel])

@@ -8,14 +8,24 @@ chance.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
 
 from edge.camera.scene.products import Colour
-from edge.camera.scene.raster import PATCH_PX, BoolImage, FloatImage, blur, roi_grid, stroke, warp
+from edge.camera.scene.raster import (
+    PATCH_PX,
+    BoolImage,
+    FloatImage,
+    blur,
+    dilate,
+    roi_grid,
+    stroke,
+    warp,
+    without_specks,
+)
 from edge.camera.scene.surface import Light, Surface
 from edge.camera.scene.texture import Banks, cut
 
@@ -24,6 +34,8 @@ Path = tuple[
 ]  # points (n, 2) and widths (n - 1,), in ROI units
 
 EDGE_MARGIN = 0.014  # defects keep this far from every edge, in ROI units
+_FRINGE_PX = 4  # how far a defect's soft edge and lit flank reach past its mask, in patch pixels
+_SMALLEST_PIECE_PX = 36  # of a defect cut into pieces by a hole, or a droplet: 9 px at the model's input
 _COVERED = 0.35  # share of a patch pixel from which it belongs to the mask
 
 
@@ -61,10 +73,19 @@ def draw(
 ) -> Flaw:
     """A defect of `kind` at `site`, clipped to the metal away from its edges."""
     if kind is Defect.SCRATCH:
-        return _scratch(site, surface, light, banks, rng)
-    if kind is Defect.CRACK:
-        return _crack(site, surface, light, rng)
-    return _contamination(site, surface, banks, rng)
+        flaw = _scratch(site, surface, light, banks, rng)
+    elif kind is Defect.CRACK:
+        flaw = _crack(site, surface, light, rng)
+    else:
+        flaw = _contamination(site, surface, banks, rng)
+    return _confined(flaw)
+
+
+def _confined(flaw: Flaw) -> Flaw:
+    """`flaw` without specks too small to be found or too faint for the mask: nothing changes away from it."""
+    extent = without_specks(flaw.extent, _SMALLEST_PIECE_PX)
+    near = dilate(extent, _FRINGE_PX)
+    return replace(flaw, extent=extent, cover=flaw.cover * near, added=flaw.added * near)
 
 
 def _on_face(extent: FloatImage, surface: Surface) -> FloatImage:
@@ -86,7 +107,7 @@ def _scratch(site: Site, surface: Surface, light: Light, banks: Banks, rng: np.r
     lit = 0.16 * _lit_flank(line, light)
     # Burnished metal shines on a dull face; in a highlight it is the groove that looks dark.
     level = float(surface.tone[extent].mean()) if extent.any() else 0.0
-    if level < 0.5 and rng.random() < 0.75:
+    if level < 0.55 and rng.random() < 0.75:
         return Flaw(extent, 0.3 * line, (1, 1, 1), line * uneven * 0.55 + lit, surface.tint)
     return Flaw(extent, line * np.minimum(uneven, 1), (0.15, 0.15, 0.15), np.maximum(lit, 0), surface.tint)
 
@@ -150,8 +171,9 @@ def _ragged(heading: float, steps: int, pen: float, rng: np.random.Generator) ->
     for k in range(1, steps):
         turns[k] += 0.45 * turns[k - 1]
     points = _walk(heading + turns, rng.uniform(0.006, 0.012, steps))
-    narrowing = np.linspace(1, 0.45, steps) * np.clip(1 + rng.normal(0, 0.15, steps), 0.6, 1.4)
-    return points, pen * narrowing
+    uneven = np.clip(1 + rng.normal(0, 0.15, steps), 0.6, 1.4)
+    widths: npt.NDArray[np.float64] = pen * np.linspace(1, 0.45, steps) * uneven
+    return points, widths
 
 
 def _branch(main: Path, pen: float, rng: np.random.Generator) -> Path:
@@ -173,25 +195,31 @@ def _walk(heading: npt.NDArray[np.float64], step: npt.NDArray[np.float64]) -> np
 # Contamination
 
 
+@dataclass(frozen=True, slots=True)
+class _Substance:
+    passes: Colour  # share of the metal's light that comes through
+    glow: float  # signal of its own diffuse light
+    colour: Colour  # of that light
+    unevenness: float  # deviation of its thickness, relative
+
+
+_SUBSTANCES = (
+    _Substance((0.40, 0.34, 0.24), 0.015, (1.00, 1.00, 1.00), 0.06),  # oil
+    _Substance((0.16, 0.10, 0.06), 0.120, (1.75, 0.82, 0.40), 0.22),  # rust
+    _Substance((0.30, 0.30, 0.30), 0.520, (1.00, 1.00, 0.93), 0.22),  # dried residue
+)
+
+
 def _contamination(site: Site, surface: Surface, banks: Banks, rng: np.random.Generator) -> Flaw:
     size = (PATCH_PX, PATCH_PX)
+    substance = _SUBSTANCES[int(rng.integers(len(_SUBSTANCES)))]
     edge = cut(banks.lump, rng, size, scale=float(rng.uniform(0.8, 1.5)), angle=None)
     spots = _on_face(_spots(site, edge, rng), surface)
-    thickness = np.clip(1 + 0.22 * cut(banks.lump, rng, size, scale=0.7, angle=None), 0.4, 1.4)
+    lumps = cut(banks.lump, rng, size, scale=0.7, angle=None)
+    thickness = np.clip(1 + np.float32(substance.unevenness) * lumps, 0.4, 1.4)
     cover = np.minimum(spots * thickness, 1)
-    extent = spots > 0.5
-    substance = ("oil", "rust", "residue")[int(rng.integers(3))]
-    if substance == "oil":
-        return Flaw(
-            extent,
-            np.minimum(spots * (0.75 + 0.25 * thickness), 1),
-            (0.40, 0.34, 0.24),
-            cover * 0.015,
-            (1, 1, 1),
-        )
-    if substance == "rust":
-        return Flaw(extent, cover, (0.16, 0.10, 0.06), cover * thickness * 0.12, (1.75, 0.82, 0.40))
-    return Flaw(extent, cover, (0.30, 0.30, 0.30), cover * thickness * 0.52, (1.00, 1.00, 0.93))
+    glow = cover * thickness * np.float32(substance.glow)
+    return Flaw(spots > 0.5, cover, substance.passes, glow, substance.colour)
 
 
 def _spots(site: Site, edge: FloatImage, rng: np.random.Generator) -> FloatImage:
@@ -214,4 +242,4 @@ def _blob(x: float, y: float, radius: float, edge: FloatImage, rng: np.random.Ge
     across = ((grid_y - np.float32(y)) * cos - (grid_x - np.float32(x)) * sin) / np.float32(flatness)
     distance = np.sqrt(along * along + across * across) - np.float32(radius) * (1 + np.float32(0.22) * edge)
     softness = rng.uniform(1.2, 3.0) / PATCH_PX
-    return np.clip(0.5 - distance / np.float32(2 * softness), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(0.5 - distance / np.float32(2 * softness), 0, 1), np.float32)

@@ -61,6 +61,14 @@ def dilate(mask: BoolImage, radius_px: int) -> BoolImage:
     return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel), np.bool_)
 
 
+def without_specks(mask: BoolImage, least_px: int) -> BoolImage:
+    """`mask` without its connected pieces of fewer than `least_px` pixels."""
+    _, labels, figures, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    large = figures[:, cv2.CC_STAT_AREA] >= least_px
+    large[0] = False  # the background
+    return np.asarray(large[labels], np.bool_)
+
+
 def stroke(paths: Sequence[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]) -> FloatImage:
     """The share of every patch pixel covered by pen strokes: (512, 512) float32 in [0, 1].
 

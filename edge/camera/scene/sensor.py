@@ -19,7 +19,7 @@ READ_NOISE_ELECTRONS = 2.6
 NOMINAL_GAIN_DB = 3.0
 LUMINANCE = (0.299, 0.587, 0.114)  # of R, G, B; ITU-R BT.601
 _VIGNETTING = 0.10  # loss of light in the corners
-_NOISE_BANK = 1 << 22
+_NOISE_BANK_PLANES = 4  # size of the noise bank; a plane is cut from it at a random place
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,5 +88,5 @@ def make_sensor(width: int, height: int, rng: np.random.Generator) -> Sensor:
     x = np.arange(columns, dtype=np.float32) + 0.5 - columns / 2
     corner = (rows**2 + columns**2) / 4
     shading = (1 - _VIGNETTING * (x * x + y * y) / corner).astype(np.float32)
-    noise = rng.standard_normal(max(_NOISE_BANK, 2 * rows * columns), dtype=np.float32)
+    noise = rng.standard_normal(_NOISE_BANK_PLANES * rows * columns, dtype=np.float32)
     return Sensor(width, height, shading, noise)

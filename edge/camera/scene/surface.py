@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from edge.camera.scene.pose import Pose
 from edge.camera.scene.products import Colour, Finish, Lay, Product
@@ -22,6 +23,7 @@ _SLOPE_PER_ROI = 0.9  # mirror slope that a shift by one ROI side asks for
 _BAR_HALF_LENGTH = 0.18  # of the bar light, as a range of slopes
 _CUTTER_RADIUS = 0.40  # of the face mill, in ROI units
 _CUTTER_PASS = 0.34  # width of one pass of it
+_PASS_OFFSET = 0.37  # by which its neighbour's marks are shifted, so that passes do not repeat
 _CLOUD = 0.02  # deviation of tone over a face, relative
 _FALLOFF = 0.16  # relative loss of light per ROI side away from the bar
 _BLEED_PX = 1.0  # optical blur of the lens, in patch pixels
@@ -101,24 +103,26 @@ def _band(distance: FloatImage, half_width: float) -> FloatImage:
 
 def _lay(lay: Lay, u: FloatImage, v: FloatImage) -> tuple[FloatImage, FloatImage, FloatImage, FloatImage]:
     """Direction of the marks at every point, and the bank's column (along them) and row (across them)."""
-    one, zero = np.ones_like(u), np.zeros_like(u)
     if lay is Lay.CONCENTRIC:
-        radius = np.sqrt(u * u + v * v) + np.float32(1e-6)
-        turn = np.arctan2(v, u) / np.float32(2 * np.pi)
-        return -v / radius, u / radius, turn * BANK_PX, radius * PATCH_PX
+        radius = np.hypot(u, v) + np.float32(1e-6)
+        turns = np.arctan2(v, u) / np.float32(2 * np.pi)
+        return _float32(-v / radius, u / radius, turns * BANK_PX, radius * PATCH_PX)
     if lay is Lay.ARCS:
         # Passes side by side; in each, the cutter's circle is copied along u at every feed step.
-        inside = v - _CUTTER_PASS * np.rint(v / _CUTTER_PASS)
-        rise = np.sqrt(_CUTTER_RADIUS**2 - inside**2).astype(np.float32)
-        swing = np.arctan2(inside, rise) * np.float32(_CUTTER_RADIUS)
-        passes = np.rint(v / _CUTTER_PASS) * np.float32(0.37)
-        return (
-            -inside / _CUTTER_RADIUS,
-            rise / _CUTTER_RADIUS,
-            swing * PATCH_PX,
-            (u - rise + passes) * PATCH_PX,
-        )
-    return one, zero, u * PATCH_PX, v * PATCH_PX
+        passes = np.rint(v / _CUTTER_PASS)
+        inside = v - _CUTTER_PASS * passes
+        rise = np.sqrt(_CUTTER_RADIUS**2 - inside**2)
+        swing = np.arctan2(inside, rise) * _CUTTER_RADIUS
+        step = u - rise + _PASS_OFFSET * passes
+        return _float32(-inside / _CUTTER_RADIUS, rise / _CUTTER_RADIUS, swing * PATCH_PX, step * PATCH_PX)
+    return _float32(np.ones_like(u), np.zeros_like(u), u * PATCH_PX, v * PATCH_PX)
+
+
+def _float32(
+    a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike, d: npt.ArrayLike
+) -> tuple[FloatImage, FloatImage, FloatImage, FloatImage]:
+    as_float = [np.asarray(values, np.float32) for values in (a, b, c, d)]
+    return as_float[0], as_float[1], as_float[2], as_float[3]
 
 
 def _marks(finish: Finish, rng: np.random.Generator) -> FloatImage:

@@ -28,7 +28,7 @@ def correlated_noise(rng: np.random.Generator, sigma_x: float, sigma_y: float) -
 def standardised(image: np.typing.ArrayLike) -> FloatImage:
     """`image` shifted and scaled to mean 0 and deviation 1, as float32."""
     values = np.asarray(image, np.float32)
-    return ((values - values.mean()) / values.std()).astype(np.float32)
+    return np.asarray((values - values.mean()) / values.std(), np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
