@@ -1,0 +1,132 @@
+"""`adclip export`: from a fine-tuned checkpoint to a proven bundle.
+
+Nothing here imports torch before a command runs, so `--help` works without it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from edge.errors import OpenError
+
+if TYPE_CHECKING:
+    from export.bundle_from_anomalyclip import Exported
+
+FILE = click.Path(path_type=Path)
+
+
+def _block_numbers(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, ...]:
+    """6,12,18,24 → numbers; commas or spaces between them."""
+    try:
+        numbers = tuple(int(part) for part in value.replace(",", " ").split())
+    except ValueError:
+        numbers = ()
+    if not numbers:
+        raise click.BadParameter(f"{value!r} is not a list of block numbers such as 6,12,18,24.")
+    return numbers
+
+
+@click.group("export")
+def export_command() -> None:
+    """Make a bundle from a fine-tuned checkpoint (needs torch)."""
+
+
+@export_command.command("anomalyclip")
+@click.option(
+    "--clip", "clip_path", type=FILE, required=True, help="OpenAI CLIP file used in training (.pt)."
+)
+@click.option(
+    "--checkpoint", "checkpoint_path", type=FILE, required=True, help="epoch_N.pth of the training."
+)
+@click.option("--image-size", type=int, default=518, show_default=True, help="Side of the input, in pixels.")
+@click.option("--dpam", type=int, required=True, help="N of the training; the last N-1 blocks run two paths.")
+@click.option(
+    "--features",
+    required=True,
+    metavar="NUMBERS",
+    callback=_block_numbers,
+    help="Blocks of the training, e.g. 6,12,18,24.",
+)
+@click.option(
+    "--legacy-features",
+    is_flag=True,
+    help="The training code is older than 13 April 2025 (equal layer maps).",
+)
+@click.option("--sigma", type=float, default=4.0, show_default=True, help="Smoothing of the map, in pixels.")
+@click.option("--force", is_flag=True, help="Replace the bundle at --out.")
+@click.option("--out", type=FILE, required=True, help="Folder of the new bundle.")
+def anomalyclip(
+    clip_path: Path,
+    checkpoint_path: Path,
+    image_size: int,
+    dpam: int,
+    features: tuple[int, ...],
+    legacy_features: bool,
+    sigma: float,
+    force: bool,
+    out: Path,
+) -> None:
+    """Export AnomalyCLIP: a CLIP file and a prompt checkpoint.
+
+    dpam and features are not stored in the checkpoint: give those of the training.
+    """
+    _require_torch()
+    from export.anomalyclip import AnomalyClipSettings
+    from export.bundle_from_anomalyclip import export_anomalyclip
+
+    console = Console()
+    settings = AnomalyClipSettings(
+        image_size=image_size,
+        dpam=dpam,
+        features=features,
+        legacy_features=legacy_features,
+        sigma=sigma,
+    )
+    with console.status("This takes seconds for a small backbone, minutes for ViT-L."):
+        exported = export_anomalyclip(
+            clip_path,
+            checkpoint_path,
+            settings,
+            out,
+            force=force,
+            report=lambda step: console.print(step, markup=False, highlight=False, soft_wrap=True),
+        )
+    console.print(_summary(exported))
+
+
+def _require_torch() -> None:
+    try:
+        import onnxscript  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as fault:
+        raise OpenError(
+            f"Exporting needs {fault.name}, which is not installed here.",
+            do="Install the export extra on a PC: pip install 'adclip-edge[export]'.",
+        ) from fault
+
+
+def _summary(exported: Exported) -> Table:
+    manifest, parity = exported.bundle.manifest, exported.parity
+    table = Table(show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    rows = {
+        "bundle": str(exported.bundle.folder),
+        "backbone": manifest.backbone,
+        "input, grid": f"{manifest.image_size} px square, {manifest.grid} x {manifest.grid} patches",
+        "layers used": ", ".join(str(layer) for layer in manifest.layers_used),
+        "parameters": f"{exported.parameter_bytes:,} bytes",
+        "score error": f"{parity.score_error:.1e} (allowed {parity.score_tolerance:.1e})",
+        "map error": f"{parity.anomaly_map_error:.1e} (allowed {parity.map_tolerance:.1e})",
+        "compared on": f"{parity.frames} golden frames, {parity.runner}",
+        "bundle id": exported.bundle.bundle_id,
+    }
+    for name, value in rows.items():
+        table.add_row(name, escape(value))
+    return table

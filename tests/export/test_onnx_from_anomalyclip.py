@@ -1,0 +1,174 @@
+"""The exported graph: its form, its interface, its bytes, and the form check itself."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="the exporter needs torch, which is not installed here")
+pytest.importorskip("onnxscript", reason="the exporter needs onnxscript, which is not installed here")
+
+import numpy as np
+import onnx
+import onnx_ir
+import onnxruntime
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from edge.bundle import MODEL_FP32
+from edge.errors import BundleError
+from export.anomalyclip import AnomalyClipGraph, AnomalyClipSettings, build_graph
+from export.clip_file import ClipWeights
+from export.onnx_from_anomalyclip import (
+    OPSET,
+    check_form,
+    expected_attentions,
+    onnx_from_anomalyclip,
+    parameter_bytes,
+    write_model,
+)
+from export.prompt_checkpoint import PromptCheckpoint
+
+# The first export of a process takes several seconds for torch to get going.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+@pytest.fixture(scope="module")
+def graph(clip: ClipWeights, checkpoint: PromptCheckpoint) -> AnomalyClipGraph:
+    return build_graph(clip, checkpoint, AnomalyClipSettings(image_size=36, dpam=3, features=(2, 4)))
+
+
+@pytest.fixture(scope="module")
+def path(graph: AnomalyClipGraph, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("onnx") / MODEL_FP32
+    write_model(onnx_from_anomalyclip(graph, 36), path)
+    return path
+
+
+def shape(value: onnx.ValueInfoProto) -> list[int]:
+    return [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
+
+
+def test_interface_is_static(path: Path) -> None:
+    model = onnx.load(path)
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", OPSET)]
+    assert [(v.name, shape(v)) for v in model.graph.input] == [("image", [1, 3, 36, 36])]
+    assert [(v.name, shape(v)) for v in model.graph.output] == [
+        ("image_score", [1]),
+        ("anomaly_map", [1, 4, 4]),
+    ]
+    values = [*model.graph.input, *model.graph.output]
+    assert {v.type.tensor_type.elem_type for v in values} == {onnx.TensorProto.FLOAT}
+
+
+def test_graph_is_free_of_idle_work(path: Path) -> None:
+    operators = Counter(node.op_type for node in onnx.load(path).graph.node)
+    # ln_pre, two norms in each of 4 blocks, ln_post for each of 2 maps
+    assert operators["LayerNormalization"] == 1 + 2 * 4 + 2
+    # 4 blocks, 2 of them dual, then the score and 2 maps
+    assert operators["Softmax"] == 4 + 2 + 3
+    assert not operators.keys() & {"Attention", "Cast", "Shape", "Constant", "Identity", "Expand", "Resize"}
+
+
+def test_weights_are_stored_ready_for_use(path: Path) -> None:
+    model = onnx.load(path)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    idle = [node.op_type for node in model.graph.node if set(node.input) <= constants]
+    assert idle == []
+
+
+def test_equal_graphs_give_equal_files_without_traces_of_the_machine(
+    clip: ClipWeights, checkpoint: PromptCheckpoint, path: Path, tmp_path: Path
+) -> None:
+    settings = AnomalyClipSettings(image_size=36, dpam=3, features=(4, 2, 8))
+    write_model(onnx_from_anomalyclip(build_graph(clip, checkpoint, settings), 36), tmp_path / MODEL_FP32)
+    content = path.read_bytes()
+    assert (tmp_path / MODEL_FP32).read_bytes() == content
+    assert [entry.name for entry in tmp_path.iterdir()] == [MODEL_FP32]  # no external data
+    assert b".py" not in content
+    assert str(Path(__file__).parents[2]).encode() not in content
+
+
+def test_parameter_bytes_are_those_of_the_vision_tower(graph: AnomalyClipGraph, path: Path) -> None:
+    tower = sum(4 * parameter.numel() for parameter in graph.vision.parameters())
+    stored = parameter_bytes(onnx_ir.load(path))
+    assert tower <= stored <= 1.02 * tower
+    assert stored < path.stat().st_size
+
+
+@pytest.mark.parametrize(("dpam", "features", "legacy"), [(5, (1, 2, 3, 4), False), (4, (1, 2, 4), True)])
+def test_onnx_runtime_computes_what_torch_computes(
+    dpam: int,
+    features: tuple[int, ...],
+    legacy: bool,
+    clip: ClipWeights,
+    checkpoint: PromptCheckpoint,
+    tmp_path: Path,
+) -> None:
+    settings = AnomalyClipSettings(image_size=36, dpam=dpam, features=features, legacy_features=legacy)
+    graph = build_graph(clip, checkpoint, settings)
+    write_model(onnx_from_anomalyclip(graph, 36), tmp_path / MODEL_FP32)
+    session = onnxruntime.InferenceSession(str(tmp_path / MODEL_FP32), providers=["CPUExecutionProvider"])
+    image = torch.randn(1, 3, 36, 36)
+    for ours, theirs in zip(session.run(None, {"image": image.numpy()}), graph(image), strict=True):
+        np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=1e-5)
+
+
+class TorchAttention(nn.Module):
+    """LayerNorm and torch's own attention, which exporters scale on q and on k."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        heads = functional.layer_norm(tokens, (64,))[:, None]
+        return functional.scaled_dot_product_attention(heads, heads * 2, heads)
+
+
+class LateScale(nn.Module):
+    """Scales the scores, not q."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        heads = functional.layer_norm(tokens, (64,))
+        return ((heads @ heads.mT) / 8).softmax(-1) @ heads
+
+
+def model_of(module: nn.Module, opset: int) -> onnx_ir.Model:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        program = torch.onnx.export(
+            module.eval(), (torch.randn(1, 5, 64),), dynamo=True, opset_version=opset, verbose=False
+        )
+    assert program is not None
+    return program.model
+
+
+@pytest.mark.parametrize(
+    ("module", "opset", "message"),
+    [
+        (TorchAttention(), 18, "is not scaled once, on q"),
+        (TorchAttention(), 23, "attention must be written out"),
+        (LateScale(), 18, "it has 0 attentions in place of 1"),
+        (nn.Linear(64, 8), 18, "LayerNormalization must be one operator"),
+    ],
+)
+def test_form_that_tensorrt_would_not_fuse_is_refused(module: nn.Module, opset: int, message: str) -> None:
+    with pytest.raises(BundleError, match=message):
+        check_form(model_of(module, opset), attentions=1)
+
+
+def test_form_of_our_graph_is_accepted_and_counted(graph: AnomalyClipGraph, path: Path) -> None:
+    model = onnx_ir.load(path)
+    assert expected_attentions(graph) == 6
+    check_form(model, 6)
+    with pytest.raises(BundleError, match="it has 6 attentions in place of 7"):
+        check_form(model, 7)
+
+
+def test_size_limit_of_one_file(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model = onnx_ir.load(path)
+    monkeypatch.setattr("export.onnx_from_anomalyclip.LARGEST_FILE_BYTES", parameter_bytes(model))
+    with pytest.raises(BundleError, match="more than one ONNX file can hold"):
+        write_model(model, tmp_path / MODEL_FP32)
+    assert list(tmp_path.iterdir()) == []

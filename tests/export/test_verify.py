@@ -1,0 +1,97 @@
+"""The parity proof: its reference, its figures, and that it refuses what does not match."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import yaml
+from numpy.typing import NDArray
+
+from edge.anomaly_map import smoothed_map
+from edge.bundle import GOLDEN, MANIFEST, PARITY, Bundle, open_bundle
+from edge.errors import BundleError
+from export.pack import file_hashes, write_arrays
+from export.verify import Parity, prove_parity, smoothed_reference
+
+if TYPE_CHECKING:
+    from export.bundle_from_anomalyclip import Exported
+
+WITHIN = Parity(
+    runner="test",
+    frames=3,
+    score_error=1e-5,
+    grid_map_error=1e-5,
+    anomaly_map_error=1e-5,
+    score_tolerance=2e-5,
+    map_tolerance=1e-4,
+)
+
+
+@pytest.mark.parametrize(
+    ("grid", "size", "sigma"), [(4, 36, 2.0), (4, 134, 4.0), (10, 140, 4.0), (3, 9, 0.0)]
+)
+def test_shipped_smoothing_equals_the_reference(grid: int, size: int, sigma: float) -> None:
+    grid_map = np.random.default_rng(grid).random((grid, grid), np.float32)
+    np.testing.assert_allclose(
+        smoothed_map(grid_map, size, sigma), smoothed_reference(grid_map, size, sigma), rtol=0, atol=2e-6
+    )
+
+
+@pytest.mark.parametrize("name", ["score_error", "grid_map_error", "anomaly_map_error"])
+@pytest.mark.parametrize("value", [2e-4, float("nan"), float("inf")])
+def test_any_figure_out_of_tolerance_fails(name: str, value: float) -> None:
+    assert WITHIN.passed
+    assert not replace(WITHIN, **{name: value}).passed
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_figures_travel_in_the_bundle(exported: Exported) -> None:
+    figures = json.loads((exported.bundle.folder / PARITY).read_text())
+    assert figures == exported.parity.figures()
+    assert figures["passed"] is True
+    assert figures["frames"] == 3
+    assert 0 < figures["anomaly_map_error"] < 1e-5
+    assert figures["map_tolerance"] == pytest.approx(1e-4)
+    assert PARITY in exported.bundle.manifest.files
+
+
+def altered(exported: Exported, out: Path, alter: Callable[[dict[str, NDArray[np.float32]]], None]) -> Bundle:
+    """A copy of the bundle whose golden outputs were changed and sealed again."""
+    folder = Path(shutil.copytree(exported.bundle.folder, out))
+    with np.load(folder / GOLDEN, allow_pickle=False) as stored:
+        arrays = dict(stored)
+    alter(arrays)
+    write_arrays(folder / GOLDEN, arrays)
+    manifest = yaml.safe_load((folder / MANIFEST).read_text()) | {"files": file_hashes(folder)}
+    (folder / MANIFEST).write_text(yaml.safe_dump(manifest))
+    return open_bundle(folder)
+
+
+def shift_score(arrays: dict[str, NDArray[np.float32]]) -> None:
+    arrays["image_score"][1] += 1e-4
+
+
+def shift_map(arrays: dict[str, NDArray[np.float32]]) -> None:
+    arrays["grid_map"][2, 0, 3] -= 3e-4
+
+
+def lose_map(arrays: dict[str, NDArray[np.float32]]) -> None:
+    arrays["grid_map"][0] = np.nan
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("alter", [shift_score, shift_map, lose_map])
+def test_a_network_that_differs_is_refused(
+    exported: Exported, alter: Callable[[dict[str, NDArray[np.float32]]], None], tmp_path: Path
+) -> None:
+    with pytest.raises(BundleError, match="does not decide as the checkpoint does"):
+        prove_parity(altered(exported, tmp_path / "bundle", alter))
