@@ -51,6 +51,8 @@ def make_demo_model(console: Console) -> None:
         def report(step: int, losses: dict[str, float]) -> None:
             text = "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
             progress.update(task, completed=step, description=f"training  {text}")
+            if not console.is_terminal and step % 100 == 0:
+                console.print(f"step {step} of {recipe.steps}  {text}")
 
         model = fit(recipe, partial(training_parts, None), report)
     source = MODELS / "demo-source"

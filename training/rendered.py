@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
+from edge.camera import scene
 from edge.camera.scene import DEFAULT_PRODUCT, PRODUCTS, Line, part_roi_px
 from edge.messages import PixelFormat
 from edge.preprocess import develop, resample
@@ -61,7 +63,7 @@ def render(lots: Iterable[Lot], folder: Path, progress: Progress | None) -> Rend
     """
     wanted = list(lots)
     listing = folder / "lots.json"
-    key = json.dumps([[lot.product, lot.seed, lot.parts, lot.defect_share] for lot in wanted])
+    key = json.dumps([_scene_identity(), [astuple(lot) for lot in wanted]])
     if not (listing.exists() and json.loads(listing.read_text())["key"] == key):
         _render_all(wanted, folder, key, progress)
     defects = tuple(json.loads(listing.read_text())["defects"])
@@ -114,6 +116,12 @@ def _line(lot: Lot) -> Line:
     return Line(
         PRODUCTS[lot.product], seed=lot.seed, defect_share=lot.defect_share, width=width, height=height
     )
+
+
+def _scene_identity() -> str:
+    """SHA-256 over the renderer's own source, so that parts from another renderer are never taken for these."""
+    sources = sorted(Path(scene.__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
 def _load(path: Path) -> NDArray[np.uint8]:

@@ -48,11 +48,11 @@ class ReplayCamera:
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
         """See `Camera.frames`. A late frame comes out of order, at its time, also after the last trigger."""
         due_ns = 0
-        before: Shot | None = None
+        before_ns: int | None = None
         shots = itertools.islice(self._source.shots(), self._config.parts or None)
         for position, shot in enumerate(shots, start=1):
-            due_ns = max(due_ns + self._interval_ns(before, shot), self._clock.now_ns())
-            before = shot
+            due_ns = max(due_ns + self._interval_ns(before_ns, shot.recorded_ns), self._clock.now_ns())
+            before_ns = shot.recorded_ns
             yield from self._late_ones(due_ns, stop)
             if self._clock.wait_until(due_ns, stop):
                 return
@@ -72,13 +72,13 @@ class ReplayCamera:
         """See `Camera.close`."""
         self._source.close()
 
-    def _interval_ns(self, before: Shot | None, shot: Shot) -> int:
+    def _interval_ns(self, before_ns: int | None, recorded_ns: int) -> int:
         """From the trigger before to this one; 0, so at once, for the first or when nothing is paced."""
-        if before is None or self._config.timing == "fast":
+        if before_ns is None or self._config.timing == "fast":
             return 0
         if self._config.timing == "rate":
             return round(60e9 / self._config.rate_per_min)
-        return shot.recorded_ns - before.recorded_ns
+        return recorded_ns - before_ns
 
     def _arriving(self, position: int, shot: Shot, trigger: Trigger) -> list[Frame]:
         """Frames that come right after their trigger; late ones are put aside."""

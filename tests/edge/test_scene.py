@@ -22,7 +22,7 @@ from edge.camera.scene import (
     part_roi_px,
 )
 from edge.camera.scene.defects import EDGE_MARGIN
-from edge.camera.scene.line import sampled
+from edge.camera.scene.line import _Stream, sampled
 from edge.camera.scene.pose import draw_pose
 from edge.camera.scene.products import Product
 from edge.camera.scene.raster import PATCH_PX, stroke, warp, without_specks
@@ -307,7 +307,7 @@ def check_defect(product: Product, part: RenderedPart, index: int, line: Line) -
     assert inside.sum() == part.mask.sum()
     assert inside.sum() / (w / 256) ** 2 >= 0.85 * MIN_AREA_PX
     # The part's own distance map, laid at the part's pose: the mask keeps off every edge.
-    pose = draw_pose(line._rng(5, index))  # type: ignore[arg-type]
+    pose = draw_pose(line._rng(_Stream.POSE, index))
     distance = warp(line._face.distance, pose.patch_to_part(), (PATCH_PX, PATCH_PX))
     distance = cv2.resize(distance, (w, h), interpolation=cv2.INTER_LINEAR)
     assert distance[inside].max() < -EDGE_MARGIN / 2

@@ -29,9 +29,8 @@ from edge.camera.scene.raster import (
 from edge.camera.scene.surface import Light, Surface
 from edge.camera.scene.texture import Banks, cut
 
-Path = tuple[
-    npt.NDArray[np.float64], npt.NDArray[np.float64]
-]  # points (n, 2) and widths (n - 1,), in ROI units
+Points = npt.NDArray[np.float64]
+Path = tuple[Points, Points]  # points (n, 2) and the pen's widths (n - 1,), in ROI units
 
 EDGE_MARGIN = 0.014  # defects keep this far from every edge, in ROI units
 _FRINGE_PX = 4  # how far a defect's soft edge and lit flank reach past its mask, in patch pixels
@@ -53,9 +52,9 @@ class Flaw:
     """
 
     extent: BoolImage
-    cover: FloatImage
-    passes: Colour
-    added: FloatImage
+    cover: FloatImage  # 0 to 1
+    passes: Colour  # 0 to 1
+    added: FloatImage  # signal at nominal exposure; may be negative on a flank in shade
     colour: Colour
 
 
