@@ -6,6 +6,7 @@ and the output lines are recorded instead of wired.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -56,6 +57,8 @@ def demo(parts: int, product: str, report: Path | None, seed: int, rate: float) 
     Ends by itself; Ctrl-C lets the parts on the belt reach the gate and ends then.
     """
     console = Console()
+    # Alarms are printed at the end; in between they would tear the live table.
+    logging.getLogger("adclip").addHandler(logging.NullHandler())
     with ExitStack() as folders:
         records = _records_folder(report, folders)
         config = demo_config(product, seed, parts, rate, records)
