@@ -193,7 +193,10 @@ def test_an_altered_picture_is_refused(recorded_run):
     content = bytearray(file.read_bytes())
     content[-20] ^= 1
     file.write_bytes(content)
-    with open_records(recorded_run) as reader, pytest.raises(OperateError, match=r"11\.png is not the picture"):
+    with (
+        open_records(recorded_run) as reader,
+        pytest.raises(OperateError, match=r"11\.png is not the picture"),
+    ):
         reader.frame(next(reader.parts(1)))
 
 
@@ -263,9 +266,7 @@ def kept_after_opening(open_store, directory):
         ("notes.txt", True),  # not ours
     ],
 )
-def test_leftovers_of_a_broken_run_are_cleaned_up(
-    open_store, run_info, part_record, noise_image, name, kept
-):
+def test_leftovers_of_a_broken_run_are_cleaned_up(open_store, run_info, part_record, noise_image, name, kept):
     directory = abandoned_run(open_store, run_info, part_record, noise_image)
     leftover = directory / "frames" / "1" / name
     leftover.write_bytes(b"left")

@@ -36,7 +36,10 @@ def read_only_mount(recorded_run, tmp_path):
     """The recorded run on a file system that cannot be written, as on a memory card with its slide set."""
     mount = tmp_path / "mount"
     mount.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "--bind", recorded_run, mount], capture_output=True).returncode:
+    if (
+        os.geteuid() != 0
+        or subprocess.run(["mount", "--bind", recorded_run, mount], capture_output=True).returncode
+    ):
         pytest.skip("mounting needs root; run the tests as root to include this")
     try:
         subprocess.run(["mount", "-o", "remount,bind,ro", mount], check=True)

@@ -93,7 +93,7 @@ def pictures(tmp_path):
 def adclip():
     """Run `adclip` to its end: (exit code, stdout, stderr)."""
 
-    def run(*arguments, seconds=60, **environment):
+    def run(*arguments, seconds=110, **environment):
         done = subprocess.run(
             [*ADCLIP, *map(str, arguments)],
             cwd=REPOSITORY,
