@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.overlay import (
@@ -27,6 +27,7 @@ def is_outline(picture):
     return np.abs(picture.astype(int) - OUTLINE).max(axis=2) < 40
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(0, 39), st.integers(0, 39))
 def test_a_map_pixel_is_defect_when_any_defect_pixel_lies_in_it(height, width, size, row, column):
     """Against the definition: two half-open intervals overlap, in each direction, for one defect pixel."""

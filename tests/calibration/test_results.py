@@ -112,7 +112,7 @@ def test_the_simulated_line_says_so(make, parts):
     assert make["judged"](parts, simulated=True, notes=("other",)).identity.note == f"{SIMULATED_NOTE}; other"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=st.lists(st.tuples(st.sampled_from([None, False, True]), st.sampled_from(Outcome)), max_size=25))
 def test_every_part_is_counted_once(make, drawn):
     def decided(number, bad, outcome):

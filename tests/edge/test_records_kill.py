@@ -101,10 +101,11 @@ def killed_after(writers, directory, commits):
     raise AssertionError("the writer ended by itself")
 
 
+@pytest.mark.timeout(120)
 def test_kills_lose_no_committed_row(tmp_path, writers):
     directory = tmp_path / "records"
     for number in range(1, ROUNDS + 1):
-        committed = killed_after(writers, directory, commits=20 + 7 * number)
+        committed = killed_after(writers, directory, commits=10 + 3 * number)
         RecordStore(RecordsConfig(directory=directory, keep_frames="all")).close()
         with open_records(directory) as reader:
             found = list(reader.parts(number))
