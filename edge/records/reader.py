@@ -84,8 +84,8 @@ class RecordReader:
 
     def part_count(self, run: int, *, stored_only: bool = False) -> int:
         """How many parts a run has, or how many of them have a picture still."""
-        where = f"run = ?{f' AND {_STORED}' if stored_only else ''}"
-        return int(self._rows(f"SELECT count(*) FROM parts p WHERE {where}", run)[0][0])
+        table = "images WHERE removed_utc IS NULL AND" if stored_only else "parts WHERE"
+        return int(self._rows(f"SELECT count(*) FROM {table} run = ?", run)[0][0])
 
     def frame(self, record: PartRecord) -> Frame | None:
         """The raw frame of a part as it was; None when its picture was not kept or has been removed.

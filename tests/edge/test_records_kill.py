@@ -98,6 +98,7 @@ def killed_after(writers, directory, commits):
             told.append(int(number))
         if len(told) >= commits and pid:
             os.kill(pid, signal.SIGKILL)
+            pid = 0  # from here on the number may be another's
     raise AssertionError("the writer ended by itself")
 
 
