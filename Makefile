@@ -45,12 +45,13 @@ lint: python-version ## ruff, ruff format, mypy strict, import contracts
 	$(BIN)/lint-imports
 
 bench: python-version ## measure the stages and write build/bench.json
-	@$(SET_UP) runtime export --if-available torch
-	@$(BIN)/python -m calibration.bench $(ARGS)
+	@$(SET_UP) runtime export torch
+	@$(BIN)/python -m export.bench
 
 demo-model: python-version ## train and export models/demo again (up to an hour)
 	@$(SET_UP) runtime export torch
-	@$(BIN)/python -m training.demo_model $(ARGS)
+	@$(BIN)/python -m training.demo_model
+	@$(BIN)/python -m calibration.demo_thresholds
 
 lock: python-version ## pin requirements/*.txt again from *.in (UPGRADE=--upgrade for newer versions)
 	@$(SET_UP) lock
