@@ -35,6 +35,8 @@ THRESHOLDS = MODELS / "demo-thresholds"
 SEED = 2_000_001
 """Seeds from 2 000 000 on belong to these thresholds: neither the training nor a demo draws from them."""
 GOOD_PARTS, BAD_PARTS = 800, 80
+PARTS_OF_ONE_SEED = 40
+"""Parts of one seed share their texture, as parts of one batch do; the thresholds must hold for other batches."""
 OVERKILL_OF_EACH_RULE = 0.0025
 """Two rules, score and map, each with this rate: at most 0.5 % together."""
 FRAME_PX = (2048, 1080)
@@ -45,6 +47,7 @@ class Job:
     """One rendered part to score."""
 
     product: str
+    seed: int
     defect_share: float
     index: int
 
@@ -94,7 +97,8 @@ def calibrate(product: str, scored: list[Scored]) -> CalibrationFile:
         preprocessing_id=preprocessing.identity(),
         product=product,
         method=(
-            f"split conformal on {len(good)} good rendered parts, overkill at most "
+            f"split conformal on {len(good)} good rendered parts of {GOOD_PARTS // PARTS_OF_ONE_SEED} seeds, "
+            f"overkill at most "
             f"{OVERKILL_OF_EACH_RULE:.2%} for the score and {OVERKILL_OF_EACH_RULE:.2%} for the map"
         ),
         score=conformal_threshold([part.score for part in good], OVERKILL_OF_EACH_RULE),
@@ -107,22 +111,21 @@ def calibrate(product: str, scored: list[Scored]) -> CalibrationFile:
 
 
 def _jobs(product: str) -> Iterator[Job]:
-    yield from (Job(product, 0.0, index) for index in range(1, GOOD_PARTS + 1))
-    yield from (Job(product, 1.0, index) for index in range(1, BAD_PARTS + 1))
+    for defect_share, parts in ((0.0, GOOD_PARTS), (1.0, BAD_PARTS)):
+        for number in range(parts):
+            yield Job(product, SEED + number // PARTS_OF_ONE_SEED, defect_share, number + 1)
 
 
 def _score(job: Job) -> Scored:
-    part = _line(job.product, job.defect_share).part(job.index)
+    part = _line(job.product, job.seed, job.defect_share).part(job.index)
     frame = Frame(job.index, job.index, 0, 0, part.image, PixelFormat.BAYER_RG8)
     inspection = _inspector().inspect(frame)
     return Scored(part.defect is not None, inspection.score, float(inspection.anomaly_map.max()))
 
 
 @lru_cache(maxsize=2)
-def _line(product: str, defect_share: float) -> Line:
+def _line(product: str, seed: int, defect_share: float) -> Line:
     width, height = FRAME_PX
-    # Good and bad parts come from different seeds: a line with another share draws other parts anyway.
-    seed = SEED + int(defect_share)
     return Line(PRODUCTS[product], seed=seed, defect_share=defect_share, width=width, height=height)
 
 

@@ -221,6 +221,15 @@ def test_torch_may_be_missing_and_that_is_said_in_one_line(
     assert not environment.recorded("torch")
 
 
+def test_packages_are_compiled_past_a_file_that_cannot_be(install: ModuleType, station: Station) -> None:
+    station.pip_ends(f'exec "{sys.executable}" "$@"')
+    (station.packages / "template.py").write_text("class {{ name }}:", encoding="utf-8")
+    (station.packages / "whole.py").write_text("VALUE = 1\n", encoding="utf-8")
+    install.Environment(station.venv).compile_packages()
+    compiled = [file.name.partition(".")[0] for file in station.packages.rglob("*.pyc")]
+    assert compiled == ["whole"]
+
+
 def test_a_folder_that_is_no_environment_is_left_alone(install: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(install.SetUpError, match="is no virtual environment"):

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from edge.camera import CameraCounters, open_camera
-from edge.config import ReplayCameraConfig
+from edge.config import ReplayCameraConfig, SyntheticCameraConfig
 from edge.messages import FrameStatus, PixelFormat
 
 PARTS = 4
@@ -38,7 +38,12 @@ def replay_run(request, on_trigger, clock):
     return open_camera(config, on_trigger, clock)
 
 
-BACKENDS = [replay_folder, replay_folder_at_a_rate, replay_run]
+def synthetic(request, on_trigger, clock):
+    config = SyntheticCameraConfig(backend="synthetic", parts=PARTS, width_px=512, height_px=512)
+    return open_camera(config, on_trigger, clock)
+
+
+BACKENDS = [replay_folder, replay_folder_at_a_rate, replay_run, synthetic]
 
 
 class Opened:
