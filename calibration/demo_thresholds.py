@@ -37,8 +37,8 @@ SEED = 2_000_001
 GOOD_PARTS, BAD_PARTS = 800, 80
 PARTS_OF_ONE_SEED = 40
 """Parts of one seed share their texture, as parts of one batch do; the thresholds must hold for other batches."""
-OVERKILL_OF_EACH_RULE = 0.0025
-"""Two rules, score and map, each with this rate: at most 0.5 % together."""
+OVERKILL_OF_EACH_RULE = 0.005
+"""Two rules, score and map, each with this rate: at most 1 % together."""
 FRAME_PX = (2048, 1080)
 
 
