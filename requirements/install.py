@@ -79,7 +79,9 @@ class Environment:
         The environment stays marked unfinished when pip stopped after it had begun to write packages.
         """
         command = [str(self.python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
-        command += ["install", "-qq", "--progress-bar", "off", "--only-binary", ":all:", *arguments]
+        command += ["install", "-qq", "--progress-bar", "off", "--only-binary", ":all:"]
+        # Byte-compiling what is never imported would be most of the time until the first part is shown.
+        command += ["--no-compile", *arguments]
         before = self._packages_changed_ns()
         self.unfinished.touch()
         stderr = subprocess.PIPE if capture else None
@@ -90,7 +92,18 @@ class Environment:
 
     def _packages_changed_ns(self) -> list[int]:
         """When a package was last added or taken away."""
-        return [folder.stat().st_mtime_ns for folder in self.path.glob("lib/python*/site-packages")]
+        return [folder.stat().st_mtime_ns for folder in self._package_folders()]
+
+    def _package_folders(self) -> list[Path]:
+        return sorted(self.path.glob("lib/python*/site-packages"))
+
+    def compile_packages(self) -> None:
+        """Byte-compile every package: the tests take warnings for errors, and must not meet the compiler's.
+
+        Files that do not compile are left as they are; packages ship such files as templates and test data.
+        """
+        command = [str(self.python), "-W", "ignore", "-m", "compileall", "-qq", "-j", "0"]
+        subprocess.run([*command, *map(str, self._package_folders())], check=False)
 
 
 def say(text: str, end: str = "\n") -> None:
@@ -176,11 +189,14 @@ def fingerprint(files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def install_group(environment: Environment, folder: Path, group: str, *, needed: bool = True) -> None:
-    """Install `folder`/`group`.txt unless it is there already; if not `needed`, a failure is only told."""
+def install_group(environment: Environment, folder: Path, group: str, *, needed: bool = True) -> bool:
+    """Install `folder`/`group`.txt unless it is there already; whether anything was installed.
+
+    A failure raises SetUpError, or is only told if the group is not `needed`.
+    """
     file = folder / f"{group}.txt"
     if environment.recorded(group) == fingerprint([file]):
-        return
+        return False
     say(f"  {group}: {PURPOSES[group]} ...", end=" ")
     started = time.monotonic()
     result = environment.pip_install([*PIP_OPTIONS.get(group, HASHED), "-r", str(file)], capture=not needed)
@@ -195,6 +211,7 @@ def install_group(environment: Environment, folder: Path, group: str, *, needed:
         )
     else:
         say(f"left out, pip says: {last_line(result.stderr)} (see requirements/{file.name})")
+    return result.returncode == 0
 
 
 def last_line(text: str) -> str:
@@ -225,16 +242,21 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def install_all(environment: Environment, groups: Sequence[str], if_available: Sequence[str]) -> None:
+    folder = ROOT / "requirements"
+    news = [install_group(environment, folder, group) for group in groups]
+    news += [install_group(environment, folder, group, needed=False) for group in if_available]
+    if "dev" in groups and any(news):
+        environment.compile_packages()
+    install_project(environment, ROOT)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     environment = Environment(options.venv.absolute())
     try:
         ensure_venv(environment)
-        for group in options.groups:
-            install_group(environment, ROOT / "requirements", group)
-        for group in options.if_available:
-            install_group(environment, ROOT / "requirements", group, needed=False)
-        install_project(environment, ROOT)
+        install_all(environment, options.groups, options.if_available)
     except SetUpError as error:
         sys.stderr.write(f"{error}\n")
         return 2
