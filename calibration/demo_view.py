@@ -92,7 +92,7 @@ class LiveView:
                 )
 
     def _screen(self, counts: Counts) -> RenderableType:
-        table = Table(expand=False, pad_edge=False)
+        table = Table()
         for name, align in (
             ("part", "right"),
             ("score", "right"),
@@ -112,7 +112,13 @@ class LiveView:
                 _latency(part),
                 _number(part.action.margin_ms),
             )
-        return Group(self._headline(counts), ProgressBar(self._parts, counts.verdicts, width=72), table)
+        return Group(self._headline(counts), self._bar(counts), table)
+
+    def _bar(self, counts: Counts) -> Table:
+        """The bar in a grid of its own: by itself it would not end its line."""
+        grid = Table.grid()
+        grid.add_row(ProgressBar(self._parts, counts.verdicts, width=72))
+        return grid
 
     def _headline(self, counts: Counts) -> Text:
         return Text.assemble(
