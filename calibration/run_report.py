@@ -6,14 +6,11 @@ stored frames, with the run's own bundle and preprocessing.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 from rich.progress import track
 
@@ -24,14 +21,12 @@ from calibration.results import PartResult, RunIdentity, RunResult, run_result
 from calibration.summary import summary_text
 from calibration.truth import Manifest, ManifestRow, Truth, read_manifest, read_truth
 from edge.account import Counts
-from edge.bundle import Preprocessing, open_bundle
-from edge.config import StationConfig
 from edge.decide import Thresholds
 from edge.errors import ConfigError
 from edge.inspection import Inspector
 from edge.messages import Frame, Outcome
+from edge.recorded import recorded_inspector
 from edge.records import PartRecord, RecordReader, Run, RunInfo, open_records
-from edge.runner import open_runner
 
 MOST_MAP_PX = 200_000_000
 """Map pixels held for the pixel figures, 4 bytes each and twice; beyond that, every n-th map is taken."""
@@ -62,7 +57,7 @@ def report_run(
         found = reader.run(run)
         records = list(reader.parts(found.number))
         rows = _matched(manifest, records, found)
-        with _inspector(found.info, bundle) as inspector:
+        with recorded_inspector(found.info, bundle) as inspector:
             witness = _Witness(reader, inspector, rows, _every(records, inspector))
             parts = [witness.part(record) for record in _watched(records, inspector)]
             notes = (*_run_notes(found), *witness.notes(found.info))
@@ -156,25 +151,6 @@ def _matched(manifest: Manifest, records: Sequence[PartRecord], run: Run) -> Map
             do="Name a run of the replay camera; 'adclip demo --report' reports the simulated line.",
         )
     return manifest.match(sources)
-
-
-@contextmanager
-def _inspector(info: RunInfo, moved: Path | None) -> Iterator[Inspector]:
-    """The inspector that the run had."""
-    config = StationConfig.model_validate(yaml.safe_load(info.config_yaml))
-    bundle = open_bundle(moved or config.bundle)
-    if bundle.bundle_id != info.bundle_id:
-        raise ConfigError(
-            f"{bundle.folder} is not the bundle of this run: its id is {bundle.bundle_id[:12]}, recorded was "
-            f"{info.bundle_id[:12]}.",
-            do="Give the run's own bundle with --bundle.",
-        )
-    runner = open_runner(bundle, config.runner)
-    try:
-        preprocessing = Preprocessing.model_validate(info.preprocessing)
-        yield Inspector(bundle, runner, preprocessing, time.monotonic_ns)
-    finally:
-        runner.close()
 
 
 def _watched(records: Sequence[PartRecord], inspector: Inspector) -> Iterator[PartRecord]:

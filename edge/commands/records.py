@@ -43,12 +43,17 @@ def list_runs(directory: Path) -> None:
 @click.option("--truth", type=DIRECTORY, required=True, help="manifest.csv with the label of each picture.")
 @click.option("--run", type=click.IntRange(1), help="Number of the run; the last one if not given.")
 @click.option("--report", type=DIRECTORY, help="Folder for report.html, sheet.png and summary.json.")
+@click.option("--bundle", type=DIRECTORY, help="Where the run's bundle is now, if it moved.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of the table.")
-def report(directory: Path, truth: Path, run: int | None, report: Path | None, as_json: bool) -> None:
+def report_command(
+    directory: Path, truth: Path, run: int | None, report: Path | None, bundle: Path | None, as_json: bool
+) -> None:
     """Compare a run in the records directory RUN with what is true of its pictures."""
     # By name: the line's own code does not depend on the calibration room.
     report_run = importlib.import_module("calibration.run_report").report_run
-    report_run(directory, truth, run=run, report_dir=report, console=Console(), as_json=as_json)
+    report_run(
+        directory, truth, run=run, report_dir=report, console=Console(), as_json=as_json, bundle=bundle
+    )
 
 
 def _end(run: Run) -> str:

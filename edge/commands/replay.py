@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
-import yaml
 from rich.console import Console
 from rich.progress import track
 
-from edge.bundle import Preprocessing, open_bundle
-from edge.config import StationConfig
 from edge.decide import FrameLimits, Thresholds
-from edge.errors import ConfigError, OperateError
+from edge.errors import OperateError
 from edge.inspection import Inspector, Judge
 from edge.messages import Frame, Reason, Verdict
-from edge.records import PartRecord, RecordReader, RunInfo, open_records
-from edge.runner import open_runner
+from edge.recorded import recorded_config, recorded_inspector
+from edge.records import PartRecord, RecordReader, Run, RunInfo, open_records
 
 SCORE_TOLERANCE = 2e-5
 """For another runner than the recorded one; the same runner must repeat every bit."""
@@ -52,19 +48,10 @@ def replay(records: Path, number: int | None, bundle: Path | None) -> int:
     code 1.
     """
     console = Console(stderr=True)
-    reader = open_records(records)
-    run = reader.run(number)
-    judge, exact = _judge_of(run.info, bundle)
-    if not exact:
-        console.print(
-            f"Recorded with {run.info.runner}, replayed with {judge.inspector.runner.description}: scores are "
-            f"compared within {SCORE_TOLERANCE}.",
-            highlight=False,
-        )
-    found = Comparison()
-    parts, total = reader.parts(run.number), reader.part_count(run.number)
-    for record in track(parts, description="replaying", total=total, console=console):
-        _compare(record, reader, judge, exact, found)
+    with open_records(records) as reader:
+        run = reader.run(number)
+        with recorded_inspector(run.info, bundle) as inspector:
+            found = _replayed(reader, run, inspector, console)
     for line in found.differences[:LISTED]:
         click.echo(line)
     if len(found.differences) > LISTED:
@@ -74,6 +61,22 @@ def replay(records: Path, number: int | None, bundle: Path | None) -> int:
         f"{found.without_frame} without a stored frame, {found.made_by_time} faults of timing left out"
     )
     return 1 if found.differences else 0
+
+
+def _replayed(reader: RecordReader, run: Run, inspector: Inspector, console: Console) -> Comparison:
+    judge, runner = _judge_of(run.info, inspector), inspector.runner.description
+    exact = runner == run.info.runner
+    if not exact:
+        console.print(
+            f"Recorded with {run.info.runner}, replayed with {runner}: scores are compared within "
+            f"{SCORE_TOLERANCE}.",
+            highlight=False,
+        )
+    found = Comparison()
+    parts, total = reader.parts(run.number), reader.part_count(run.number)
+    for record in track(parts, description="replaying", total=total, console=console):
+        _compare(record, reader, judge, exact, found)
+    return found
 
 
 def _compare(record: PartRecord, reader: RecordReader, judge: Judge, exact: bool, found: Comparison) -> None:
@@ -113,24 +116,10 @@ def _names(reasons: tuple[Reason, ...]) -> str:
     return ", ".join(reason.value for reason in reasons) or "none"
 
 
-def _judge_of(info: RunInfo, moved: Path | None) -> tuple[Judge, bool]:
-    """The judge that the run had, and whether its runner is the recorded one."""
-    config = StationConfig.model_validate(yaml.safe_load(info.config_yaml))
-    bundle = open_bundle(moved or config.bundle)
-    if bundle.bundle_id != info.bundle_id:
-        raise ConfigError(
-            f"{bundle.folder} is not the bundle of this run: its id is {bundle.bundle_id[:12]}, recorded was "
-            f"{info.bundle_id[:12]}.",
-            do="Give the run's own bundle with --bundle.",
-        )
-    runner = open_runner(bundle, config.runner)
-    preprocessing = Preprocessing.model_validate(info.preprocessing)
-    limits = FrameLimits(config.limits.exposure_us, config.limits.gain_db)
-    inspector = Inspector(bundle, runner, preprocessing, time.monotonic_ns)
-    return (
-        Judge(inspector, Thresholds(**info.thresholds), limits, _ignore),
-        runner.description == info.runner,
-    )
+def _judge_of(info: RunInfo, inspector: Inspector) -> Judge:
+    limits = recorded_config(info).limits
+    frame_limits = FrameLimits(limits.exposure_us, limits.gain_db)
+    return Judge(inspector, Thresholds(**info.thresholds), frame_limits, _ignore)
 
 
 def _ignore(_frame: Frame, _error: OperateError) -> None:

@@ -180,7 +180,7 @@ def _checked(path: Path, mode: str) -> sqlite3.Connection:
     connection.row_factory = sqlite3.Row
     try:
         check_version(connection, path)
-    except BaseException:
+    except BaseException:  # whatever it was, the connection must not stay open
         connection.close()
         raise
     return connection
