@@ -106,7 +106,8 @@ def test_replay_reproduces_every_bit_and_names_what_differs(station, pictures, a
 
 
 def test_a_recorded_run_can_be_the_camera(station, pictures, adclip):
-    station.write(replay_camera(pictures))
+    # Paced, so that the second run, which keeps the intervals of the first, is in no hurry either.
+    station.write(replay_camera(pictures, timing="rate", rate_per_min=400))
     adclip("run", "--config", station.file)
     _, first = recorded(station)
     source = station.records
