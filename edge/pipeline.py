@@ -25,6 +25,7 @@ from edge.camera import Camera, TriggerListener
 from edge.clock import Clock
 from edge.config import StationConfig
 from edge.decide import fault_verdict
+from edge.errors import EdgeError
 from edge.health import BEAT_EVERY_NS, Alarms, BeatingClock, Heartbeats
 from edge.inspection import Judge
 from edge.messages import (
@@ -296,6 +297,9 @@ class Pipeline:
         def guarded() -> None:
             try:
                 work()
+            except EdgeError as error:
+                LOG.error("the %s thread failed: %s", name, error)
+                self._failed = name
             except Exception:  # whatever ends a thread must end the run, with the lines at their crash level
                 LOG.exception("the %s thread failed", name)
                 self._failed = name

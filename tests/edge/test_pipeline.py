@@ -13,6 +13,7 @@ from edge.camera import CameraCounters
 from edge.clock import MonotonicClock
 from edge.config import StationConfig
 from edge.decide import Thresholds, fault_verdict
+from edge.errors import OperateError
 from edge.health import Alarms
 from edge.messages import Frame, FrameStatus, Outcome, PixelFormat, Reason, Trigger, Verdict
 from edge.outputs.recorder import RecorderOutputs
@@ -234,6 +235,19 @@ def test_a_thread_that_fails_puts_the_lines_to_their_crash_level():
     assert run.counts.unaccounted == 0
     assert run.outcomes == {1: Outcome.FAULT}
     assert "crash" in run.alarms
+
+
+def test_a_camera_that_fails_for_good_is_told_without_a_traceback(caplog):
+    def fail(stop):
+        raise OperateError("The cable is out.", do="Put it in.")
+
+    run = Ran([*part(1), fail])
+    assert run.failed == "capture"
+    assert run.outputs.levels == {"reject": True}
+    assert run.counts.unaccounted == 0
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "The cable is out. Put it in." in record.message
+    assert record.exc_info is None
 
 
 def test_a_thread_that_hangs_puts_the_lines_to_their_stall_level():
