@@ -97,7 +97,7 @@ class Pipeline:
         alarms: Alarms,
         clock: Clock,
     ) -> None:
-        self._config, self._judge, self._outputs = config, judge, outputs
+        self._config, self._judge = config, judge
         self._observers, self.alarms, self._clock = observers, alarms, clock
         gate = config.gate
         self._gate = Gate(gate.line, gate.travel_ms, gate.pulse_ms, gate.decision_lead_ms, gate.fires_on_pass)
@@ -145,7 +145,7 @@ class Pipeline:
             supervise()
         if self._failed is not None:
             return self._give_up(stop, self._failed, DeclaredState.CRASH, "failed")
-        self._outputs.enter(DeclaredState.STOP)
+        self._actuator.stand_down(DeclaredState.STOP)
         return None
 
     # -- capture thread
@@ -308,7 +308,7 @@ class Pipeline:
 
     def _give_up(self, stop: threading.Event, name: str, state: DeclaredState, what: str) -> str:
         stop.set()
-        self._outputs.enter(state)
+        self._actuator.stand_down(state)
         self.alarms.raise_alarm(f"{state.value}", f"the {name} thread {what}")
         self._settle_the_rest()
         return name

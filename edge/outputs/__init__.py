@@ -36,7 +36,11 @@ class Outputs(Protocol):
         """Put every line to the level declared for `state`."""
 
     def close(self) -> None:
-        """Put every line to its stop level and release the device. Calling it twice is allowed."""
+        """Release the device and leave the lines as they are: at the levels of the last state entered.
+
+        After a crash that is the crash level; putting lines to stop is the caller's step of a clean end.
+        Calling it twice is allowed.
+        """
 
 
 def open_outputs(config: OutputConfig, clock: Clock) -> Outputs:

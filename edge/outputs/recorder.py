@@ -61,7 +61,6 @@ class RecorderOutputs:
 
     def close(self) -> None:
         """See `Outputs.close`."""
-        self.enter(DeclaredState.STOP)
         if self._file is not None:
             self._file.close()
             self._file = None

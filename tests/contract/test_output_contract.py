@@ -52,8 +52,9 @@ def test_an_unknown_line_is_an_error_and_changes_nothing(outputs):
     assert outputs.levels == before
 
 
-def test_close_leaves_stop_levels_and_may_be_called_twice(outputs):
-    outputs.write("reject", True)
+@pytest.mark.parametrize("state", DeclaredState)
+def test_close_leaves_the_levels_of_the_last_state_and_may_be_called_twice(outputs, state):
+    outputs.enter(state)
     outputs.close()
     outputs.close()
-    assert outputs.levels == {name: levels["stop"] for name, levels in LINES.items()}
+    assert outputs.levels == {name: levels[state.value] for name, levels in LINES.items()}
