@@ -26,11 +26,11 @@ class Block:
         return f"{self.total}" if shown == self.total else f"{shown} of {self.total} shown"
 
 
-def blocks(result: RunResult, most: int) -> tuple[Block, ...]:
+def blocks(result: RunResult, most: int, row: int = 1) -> tuple[Block, ...]:
     """Rejected parts, escapes and overkill, together at most `most` pictures.
 
     Escapes and overkill get up to a third each, in part order; rejected parts take the rest, in turn from
-    each kind of defect, each kind in part order.
+    each kind of defect, each kind in part order. Where not all of them fit, they fill whole rows of `row`.
     """
     escapes = [part for part in result.parts if part.escaped]
     overkill = [part for part in result.parts if part.overkilled]
@@ -47,7 +47,8 @@ def blocks(result: RunResult, most: int) -> tuple[Block, ...]:
         ),
     )
     left = most - sum(len(block.parts) for block in wrong)
-    heading = "Rejected, rightly" if result.unknown == 0 else "Rejected"
+    left = left if len(rejected) <= left else left - left % row
+    heading = "Rejected defective parts" if result.unknown == 0 else "Rejected"
     return (Block(heading, "No other part was rejected", *_first(in_turn(rejected), left), False), *wrong)
 
 

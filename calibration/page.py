@@ -96,14 +96,16 @@ def _tone(errors: int) -> str:
 def _alarms(result: RunResult) -> str:
     said = []
     if result.unaccounted:
-        said.append(f"{result.unaccounted} triggers have no outcome: the accounting of this run is broken.")
+        said.append(
+            f"Triggers without an outcome: {result.unaccounted}. The accounting of this run is broken."
+        )
     if result.counts.late_actions:
         said.append(
-            f"{result.counts.late_actions} pulses could no longer be given in time; those parts went on "
+            f"Pulses that could no longer be given in time: {result.counts.late_actions}. Those parts went on, "
             "whatever their verdict says."
         )
     if result.unknown:
-        said.append(f"{result.unknown} parts have no known truth and enter no rate.")
+        said.append(f"Parts without a known truth: {result.unknown}. They enter no rate.")
     return "".join(f'<p class="alarm">{escape(text)}</p>' for text in said)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from calibration.results import RunResult
-from calibration.wording import errors_of, figure, left_out_words, milliseconds, rate_words
+from calibration.results import Rate, RunResult
+from calibration.wording import errors_of, figure, interval, left_out_words, milliseconds, rate_words
 from edge.messages import Outcome
 
 
@@ -32,15 +32,24 @@ def _count_lines(result: RunResult) -> list[tuple[str, str]]:
     counts = result.counts
     outcomes = ", ".join(f"{result.outcomes[outcome]} {outcome.value}" for outcome in Outcome)
     caught = [(f"  {kind.defect}", f"{errors_of(kind.caught)} not passed") for kind in result.detection]
-    late = f", {counts.late_actions} pulses too late" if counts.late_actions else ""
+    late = f", late pulses: {counts.late_actions}" if counts.late_actions else ""
     flow = f"{counts.triggers} triggers, {counts.frames} frames, {counts.verdicts} verdicts"
     return [
         ("parts", f"{len(result.parts)}: {outcomes}"),
         ("accounting", f"{flow}; {result.unaccounted} unaccounted{late}"),
         ("escapes", rate_words(result.escapes, "defective")),
+        *_over_items(result.escapes),
         *caught,
         ("overkill", rate_words(result.overkill, "good")),
+        *_over_items(result.overkill),
     ]
+
+
+def _over_items(rate: Rate) -> list[tuple[str, str]]:
+    """The interval to quote where several pictures show the same item."""
+    if rate.by_group is None:
+        return []
+    return [("  over items", f"95 %: {interval(rate.by_group)} ({rate.by_group.groups} items)")]
 
 
 def _figure_lines(result: RunResult) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ true defect outlined. All maps share one colour scale.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,16 +66,19 @@ class _Canvas:
 
 def picture_sheet(result: RunResult, most: int = MOST_TILES) -> Image.Image:
     """Draw the sheet: RGB, `WIDTH_PX` wide, at most `most` parts, the same for the same result."""
-    shown = blocks(result, most)
+    bands = _bands(blocks(result, most, COLUMNS))
     scale = scale_of(result)
-    height = _HEADER + sum(_block_height(block) for block in shown) + _MARGIN
+    height = _HEADER + sum(_band_height(band) for band in bands) + _MARGIN
     image = Image.new("RGB", (WIDTH_PX, height), _BACK)
     canvas = _Canvas(image, ImageDraw.Draw(image))
     _header(canvas, result, scale)
     top = _HEADER
-    for block in shown:
-        _block(canvas, block, scale, top)
-        top += _block_height(block)
+    for band in bands:
+        first_column = 0
+        for block in band:
+            _block(canvas, block, scale, first_column, top)
+            first_column += _columns(block)
+        top += _band_height(band)
     return image
 
 
@@ -128,21 +132,38 @@ def _legend(canvas: _Canvas, scale: MapScale, threshold: float | None) -> None:
     canvas.text((x + 28, 127), "outline: the true defect", 16, _QUIET)
 
 
-def _block_height(block: Block) -> int:
-    rows = math.ceil(len(block.parts) / COLUMNS)
+def _bands(shown: Sequence[Block]) -> list[list[Block]]:
+    """Blocks in order, those beside each other that share one row of tiles."""
+    bands: list[list[Block]] = []
+    for block in shown:
+        if bands and sum(map(_columns, bands[-1])) + _columns(block) <= COLUMNS:
+            bands[-1].append(block)
+        else:
+            bands.append([block])
+    return bands
+
+
+def _columns(block: Block) -> int:
+    """Columns that a block takes; its heading needs one."""
+    return min(max(1, len(block.parts)), COLUMNS)
+
+
+def _band_height(band: Sequence[Block]) -> int:
+    rows = max(math.ceil(len(block.parts) / COLUMNS) for block in band)
     return _HEADING + rows * (_TILE_HEIGHT + _GUTTER) if rows else _HEADING - 12
 
 
-def _block(canvas: _Canvas, block: Block, scale: MapScale, top: int) -> None:
+def _block(canvas: _Canvas, block: Block, scale: MapScale, first_column: int, top: int) -> None:
+    left = _MARGIN + first_column * (_TILE + _GUTTER)
     wrong = block.wrong and block.total > 0
-    canvas.box(_MARGIN, top + 18, 5, 24, _WRONG if wrong else _QUIET)
+    canvas.box(left, top + 18, 5, 24, _WRONG if wrong else _QUIET)
     heading = block.heading if block.total else block.none
-    width = canvas.text((_MARGIN + 16, top + 38), heading, 23, _TEXT)
+    width = canvas.text((left + 16, top + 38), heading, 22, _TEXT)
     if block.total:
-        canvas.text((_MARGIN + 30 + width, top + 38), block.count, 19, _QUIET)
+        canvas.text((left + 28 + width, top + 38), block.count, 18, _QUIET)
     for index, part in enumerate(block.parts):
         row, column = divmod(index, COLUMNS)
-        x = _MARGIN + column * (_TILE + _GUTTER)
+        x = left + column * (_TILE + _GUTTER)
         _tile(canvas, part, scale, x, top + _HEADING + row * (_TILE_HEIGHT + _GUTTER))
 
 

@@ -13,13 +13,13 @@ NAMED_AT_MOST = 12
 
 
 def percent(share: float) -> str:
-    """A share in [0, 1] as a percentage: two decimals below 1 %, else one, none where it is exact."""
+    """A share in [0, 1] as a percentage: two decimals below 1 % and above 99 %, none where it is exact."""
     if not math.isfinite(share):
         return UNDEFINED
     value = 100 * share
     if value == round(value):
         return f"{value:.0f} %"
-    return f"{value:.2f} %" if value < 1 else f"{value:.1f} %"
+    return f"{value:.1f} %" if 1 <= value <= 99 else f"{value:.2f} %"
 
 
 def interval(found: ErrorRate | GroupedInterval) -> str:
@@ -33,12 +33,11 @@ def errors_of(found: ErrorRate) -> str:
 
 
 def rate_words(rate: Rate, of: str) -> str:
-    """A rate in one line, with its exact interval and, where there is one, the interval over items."""
+    """A rate in one line, with its exact interval."""
     found = rate.exact
     if not found.trials:
         return f"{UNDEFINED}: no {of} part"
-    over = f"; over {rate.by_group.groups} items: {interval(rate.by_group)}" if rate.by_group else ""
-    return f"{errors_of(found)} {of}, {percent(found.rate)} (95 %: {interval(found)}{over})"
+    return f"{errors_of(found)} {of}, {percent(found.rate)} (95 %: {interval(found)})"
 
 
 def figure(value: float, digits: int = 4) -> str:

@@ -135,9 +135,9 @@ def test_the_page_warns_of_broken_accounting_and_late_pulses(make, parts):
     sound = make["judged"](parts)
     counts = replace(make["counted"](parts), triggers=13, late_actions=2)
     text = page_of(run_result(parts, counts, sound.identity)).text
-    assert "1 triggers have no outcome" in text
-    assert "2 pulses could no longer be given" in text
-    assert "have no outcome" not in page_of(sound).text
+    assert "Triggers without an outcome: 1." in text
+    assert "Pulses that could no longer be given in time: 2." in text
+    assert "without an outcome" not in page_of(sound).text
 
 
 def test_shared_items_get_their_own_interval_and_words(make):
@@ -181,6 +181,26 @@ def test_the_sheet_shows_at_most_what_it_was_asked_for(make):
     assert [len(block.parts) for block in shown] == [6, 6, 6]
     assert [block.total for block in shown] == [29, 30, 30]
     assert shown[0].count == "6 of 29 shown"
+
+
+def test_what_is_left_out_leaves_whole_rows(make):
+    rejected = [make["part"](n, 0.9, "crack") for n in range(1, 30)]
+    wrong = [make["part"](30, 0.1, "crack"), make["part"](31, 0.9)]
+    run = make["judged"]([*rejected, *wrong])
+    assert [len(block.parts) for block in blocks(run, 18, row=3)] == [15, 1, 1]
+    few = make["judged"]([*rejected[:4], *wrong])
+    assert [len(block.parts) for block in blocks(few, 18, row=3)] == [4, 1, 1]
+
+
+def test_small_blocks_share_a_row(make):
+    rejected = [make["part"](n, 0.9, "crack") for n in range(1, 4)]
+    escape, overkill = (
+        [make["part"](n, 0.1, "crack") for n in (4, 5)],
+        [make["part"](6, 0.9), make["part"](7, 0.9)],
+    )
+    together = picture_sheet(make["judged"]([*rejected, *escape, *overkill[:1]]))
+    apart = picture_sheet(make["judged"]([*rejected, *escape, *overkill]))
+    assert apart.height > together.height + 200
 
 
 def test_the_sheet_takes_kinds_in_turn_and_not_the_prettiest(make):
@@ -241,6 +261,7 @@ def test_ticks_are_round(low, high, expected):
         (1.0, "100 %"),
         (0.0034, "0.34 %"),
         (0.0712, "7.1 %"),
+        (0.9996, "99.96 %"),
         (0.2, "20 %"),
         (math.nan, "not defined"),
     ],
