@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from calibration.metrics import ErrorRate, parts_needed
 from calibration.results import AUPRO_LIMIT, Rate, RunResult
 from calibration.wording import errors_of, interval, left_out_words, percent
 from edge.messages import Outcome
+from edge.metrics import ErrorRate, parts_needed
 
 _CLAIM = 0.01
 """The rate for which the text says how many parts a claim takes."""

@@ -14,7 +14,6 @@ from PIL import Image
 
 from calibration.charts import Marker, Panel, histogram
 from calibration.meaning import meaning
-from calibration.overlay import MapScale
 from calibration.results import SIMULATED_NOTE, PartResult, Rate, RunResult
 from calibration.sheet import pair, scale_of
 from calibration.wording import (
@@ -28,6 +27,7 @@ from calibration.wording import (
     truth_words,
 )
 from edge.messages import Outcome
+from edge.overlay import MapScale
 
 MOST_PICTURES = 48
 """Pictures in each of the two lists; the rest is counted."""

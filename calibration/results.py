@@ -13,7 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.metrics import (
+from calibration.truth import Truth
+from edge.account import Counts
+from edge.decide import Thresholds
+from edge.messages import Outcome, Reason
+from edge.metrics import (
     ErrorRate,
     GroupedInterval,
     auroc,
@@ -25,10 +29,6 @@ from calibration.metrics import (
     pooled_aupro,
     pooled_auroc,
 )
-from calibration.truth import Truth
-from edge.account import Counts
-from edge.decide import Thresholds
-from edge.messages import Outcome, Reason
 
 AUPRO_LIMIT = 0.3
 SIMULATED_NOTE = "simulated line: shows the appliance, not the accuracy you will get"

@@ -6,6 +6,7 @@ stored frames, with the run's own bundle and preprocessing.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -14,7 +15,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from calibration.overlay import mask_on_map, thumbnail
 from calibration.print_summary import print_summary
 from calibration.report import write_report
 from calibration.results import PartResult, RunIdentity, RunResult, run_result
@@ -25,6 +25,7 @@ from edge.decide import Thresholds
 from edge.errors import ConfigError
 from edge.inspection import Inspector
 from edge.messages import Frame, Outcome
+from edge.overlay import mask_on_map, thumbnail
 from edge.recorded import recorded_inspector
 from edge.records import PartRecord, RecordReader, Run, RunInfo, open_records
 
@@ -169,7 +170,7 @@ def _watched(records: Sequence[PartRecord], inspector: Inspector) -> Iterator[Pa
 def _every(records: Sequence[PartRecord], inspector: Inspector) -> int:
     """Take every n-th map so that all fit in memory."""
     stored = sum(record.image_path is not None for record in records)
-    return max(1, -(-stored * inspector.bundle.manifest.image_size**2 // MOST_MAP_PX))
+    return max(1, -(-stored * math.prod(inspector.bundle.manifest.preprocessing.size_px) // MOST_MAP_PX))
 
 
 def _counts(run: Run, records: Sequence[PartRecord]) -> Counts:

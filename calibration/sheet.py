@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from calibration.gallery import Block, blocks
-from calibration.overlay import OUTLINE, MapScale, Rgb, outlined, overlaid, run_scale
 from calibration.results import SIMULATED_NOTE, PartResult, RunResult
 from calibration.wording import score_words, truth_words
 from edge.messages import Outcome
+from edge.overlay import OUTLINE, MapScale, Rgb, outlined, overlaid, run_scale
 
 WIDTH_PX = 1400
 MOST_TILES = 18

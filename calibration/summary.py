@@ -6,9 +6,9 @@ import json
 import math
 from typing import Any
 
-from calibration.metrics import ErrorRate, GroupedInterval
 from calibration.results import Detection, LeftOut, Rate, RunResult
 from edge.messages import Outcome
+from edge.metrics import ErrorRate, GroupedInterval
 
 
 def summary(result: RunResult) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.overlay import mask_on_map, thumbnail
 from calibration.results import PartResult
 from calibration.truth import Truth
-from edge.bundle import Preprocessing
 from edge.camera.synthetic import SyntheticCamera
+from edge.manifest import Preprocessing
 from edge.messages import Frame, Inspection, Outcome, Verdict
+from edge.overlay import mask_on_map, thumbnail
 from edge.pipeline import Settled
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from calibration.metrics import ErrorRate, GroupedInterval
 from calibration.results import LeftOut, PartResult, Rate
+from edge.metrics import ErrorRate, GroupedInterval
 
 UNDEFINED = "not defined"
 NAMED_AT_MOST = 12

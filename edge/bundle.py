@@ -8,115 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edge.errors import BundleError
-from edge.messages import Box
+from edge.manifest import GOLDEN, MANIFEST, BundleManifest
 from edge.yaml_file import parse_model
-
-MANIFEST = "bundle.yaml"
-MODEL_FP32 = "model.fp32.onnx"
-GOLDEN = "golden.npz"
-PARITY = "parity.json"
-
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Positive = Annotated[int, Field(gt=0)]
-Three = tuple[float, float, float]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Preprocessing(_Strict):
-    """How a raw frame becomes the input tensor; see `edge.preprocess` for the steps.
-
-    `roi_px` is the region of the raw frame that is inspected, None for the whole frame. A station may narrow
-    it; the identity of a threshold includes the result.
-    """
-
-    image_size: Positive
-    roi_px: Box | None = None
-    interpolation: Literal["pil_bicubic_antialias"] = "pil_bicubic_antialias"
-    colour_order: Literal["RGB"] = "RGB"
-    mean: Three
-    std: Three
-
-    @model_validator(mode="after")
-    def _usable(self) -> Preprocessing:
-        if self.roi_px is not None and (min(self.roi_px[:2]) < 0 or min(self.roi_px[2:]) <= 0):
-            raise ValueError("roi_px is [x, y, width, height] with width and height above 0")
-        if min(self.std) <= 0:
-            raise ValueError("std must be above 0")
-        return self
-
-    def identity(self) -> str:
-        """SHA-256 of the canonical form; part of what a threshold belongs to."""
-        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
-
-
-class Source(_Strict):
-    """Where the weights came from."""
-
-    clip_sha256: Sha256
-    checkpoint_sha256: Sha256
-    exporter: str
-
-
-class Outputs(_Strict):
-    """Names of the graph's outputs."""
-
-    score: str = "image_score"
-    map: str = "anomaly_map"
-
-
-class BundleManifest(_Strict):
-    """The content of `bundle.yaml`.
-
-    `grid` is the side of the map that the graph returns, `features` the layers as asked for and `layers_used`
-    those that the backbone has, so the combined map lies in [0, len(layers_used)].
-    """
-
-    schema_version: Literal[1] = 1
-    head: Literal["anomalyclip"]
-    backbone: str
-    patch: Positive
-    grid: Positive
-    image_size: Positive
-    dpam: Positive
-    features: tuple[Positive, ...]
-    layers_used: tuple[Positive, ...]
-    legacy_features: bool
-    sigma: Annotated[float, Field(ge=0)]
-    preprocessing: Preprocessing
-    input: str = "image"
-    outputs: Outputs = Outputs()
-    source: Source
-    files: dict[FileName, Sha256]
-
-    @model_validator(mode="after")
-    def _consistent(self) -> BundleManifest:
-        if self.preprocessing.image_size != self.image_size:
-            raise ValueError("image_size and preprocessing.image_size differ")
-        if MODEL_FP32 not in self.files or GOLDEN not in self.files:
-            raise ValueError(f"files must list {MODEL_FP32} and {GOLDEN}")
-        return self
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Golden:
     """Fixed raw frames and what the FP32 reference said about them.
 
-    `images` are RGB8 (h, w, 3) uint8; `image_score` is (n,) float32; `grid_map` is (n, g, g) float32.
+    `images` are RGB8 (h, w, 3) uint8; `image_score` is (n,) float32; `grid_map` is (n, rows, columns) float32,
+    both as the graph returns them.
     """
 
     images: tuple[NDArray[np.uint8], ...]
@@ -193,8 +101,3 @@ def open_bundle(folder: Path) -> Bundle:
     bundle = Bundle(folder, manifest, hashlib.sha256(text).hexdigest())
     bundle.verify()
     return bundle
-
-
-def manifest_text(manifest: BundleManifest) -> str:
-    """`bundle.yaml` for a manifest; equal manifests give equal text."""
-    return yaml.safe_dump(manifest.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field
 
-from edge.bundle import Preprocessing, Sha256
-from edge.config import DecisionConfig, PositiveFloat, Strict
+from edge.config import DecisionConfig, Strict
 from edge.decide import Thresholds
 from edge.errors import ConfigError
+from edge.manifest import BundleManifest, Finite, Preprocessing, Sha256
 from edge.yaml_file import load_model
 
 
@@ -29,9 +29,9 @@ class CalibrationFile(Strict):
     bundle_id: Sha256
     preprocessing_id: Sha256
     method: str
-    score: Annotated[float, Field(ge=0, le=1)]
-    recheck_score: Annotated[float, Field(ge=0, le=1)] | None = None
-    map: PositiveFloat | None = None
+    score: Finite
+    recheck_score: Finite | None = None
+    map: Finite | None = None
     min_area_px: Annotated[float, Field(ge=0)] = 0.0
     product: str = ""
     good_scores: tuple[float, ...] = ()
@@ -56,6 +56,20 @@ def thresholds_in_force(
     _check_belongs(found.bundle_id == bundle_id, decision.calibration, "bundle")
     _check_belongs(found.preprocessing_id == preprocessing.identity(), decision.calibration, "preprocessing")
     return Thresholds(found.score, found.recheck_score, found.map, found.min_area_px, mm_per_px)
+
+
+def check_reachable(thresholds: Thresholds, manifest: BundleManifest) -> None:
+    """Raise `ConfigError` when a score threshold lies where no score of this bundle can: the rule would be off
+    without saying so."""
+    if manifest.score_range is None:
+        return
+    low, high = manifest.score_range
+    for name, value in (("score", thresholds.score), ("recheck_score", thresholds.recheck_score)):
+        if value is not None and not low <= value <= high:
+            raise ConfigError(
+                f"decision.{name} is {value:g}, and every score of this bundle lies in {low:g} to {high:g}.",
+                do="Correct the threshold, or calibrate again.",
+            )
 
 
 def calibration_text(content: CalibrationFile) -> str:

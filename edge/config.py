@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edge.errors import ConfigError
+from edge.manifest import Finite, Precision
 from edge.messages import Box
 from edge.yaml_file import load_model
 
@@ -33,13 +34,34 @@ class Strict(BaseModel):
 
 
 class OnnxRuntimeConfig(Strict):
-    """ONNX Runtime on the CPU with `threads` threads."""
+    """ONNX Runtime on the CPU with `threads` threads, running the bundle's graph of `precision`."""
 
     backend: Literal["onnxruntime"] = "onnxruntime"
     threads: Annotated[int, Field(ge=1, le=64)] = 2
+    precision: Precision = "fp32"
 
 
-RunnerConfig = OnnxRuntimeConfig
+class OnnxRuntimeGpuConfig(Strict):
+    """ONNX Runtime on an NVIDIA GPU, for a PC; `device` is CUDA's number of the GPU."""
+
+    backend: Literal["onnxruntime_gpu"]
+    device: Annotated[int, Field(ge=0)] = 0
+    precision: Precision = "fp32"
+
+
+class TensorRtConfig(Strict):
+    """A TensorRT engine that 'adclip engine build' made on this device, from the bundle's FP16 graph if it has
+    one. `cuda_graph: auto` captures the launches when that is faster on this device."""
+
+    backend: Literal["tensorrt"]
+    engine_directory: Path = Path("/var/lib/adclip/engines")
+    device: Annotated[int, Field(ge=0)] = 0
+    cuda_graph: Literal["auto", "on", "off"] = "auto"
+
+
+RunnerConfig = Annotated[
+    OnnxRuntimeConfig | OnnxRuntimeGpuConfig | TensorRtConfig, Field(discriminator="backend")
+]
 
 
 class SyntheticCameraConfig(Strict):
@@ -98,13 +120,14 @@ class PreprocessConfig(Strict):
 class DecisionConfig(Strict):
     """Where the thresholds come from: a calibration file, or values set by hand for bringing a line up.
 
-    `map` thresholds are values of the smoothed anomaly map; `min_area_px` counts pixels of the raw frame.
+    `score` is in the unit of the bundle's image score. `map` thresholds are values of the anomaly map;
+    `min_area_px` counts pixels of the raw frame.
     """
 
     calibration: Path | None = None
-    score: Annotated[float, Field(ge=0, le=1)] | None = None
-    recheck_score: Annotated[float, Field(ge=0, le=1)] | None = None
-    map: PositiveFloat | None = None
+    score: Finite | None = None
+    recheck_score: Finite | None = None
+    map: Finite | None = None
     min_area_px: Annotated[float, Field(ge=0)] = 0.0
 
     @model_validator(mode="after")

@@ -8,32 +8,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import Bundle
+from edge.manifest import Tolerance
 from edge.messages import PixelFormat
 from edge.preprocess import input_tensor
 from edge.runner import Runner
 
-SCORE_TOLERANCE = 2e-5
-MAP_TOLERANCE = 5e-5
-"""Largest absolute differences to the FP32 reference; the map's counts per summed layer."""
-
 
 @dataclass(frozen=True, slots=True)
 class GoldenResult:
-    """Largest absolute differences over all golden frames, and what is allowed."""
+    """Largest absolute differences of the graph's outputs over all golden frames, and what is allowed."""
 
     frames: int
     score_difference: float
     map_difference: float
-    map_tolerance: float
+    tolerance: Tolerance
 
     @property
     def passed(self) -> bool:
         """Whether both lie within tolerance; NaN does not."""
-        return self.score_difference <= SCORE_TOLERANCE and self.map_difference <= self.map_tolerance
+        return self.score_difference <= self.tolerance.score and self.map_difference <= self.tolerance.map
 
 
 def check_golden(bundle: Bundle, runner: Runner) -> GoldenResult:
-    """Run the bundle's own golden frames through its own preprocessing and `runner`.
+    """Run the bundle's own golden frames through its own preprocessing and `runner`, whose precision sets the
+    tolerance.
 
     Raises `BundleError` when the bundle holds none, `OperateError` when the runner fails.
     """
@@ -48,7 +46,7 @@ def check_golden(bundle: Bundle, runner: Runner) -> GoldenResult:
         len(golden.images),
         _largest(np.asarray(scores), golden.image_score),
         _largest(np.asarray(maps), golden.grid_map),
-        MAP_TOLERANCE * len(bundle.manifest.layers_used),
+        bundle.manifest.tolerances.of(runner.precision),
     )
 
 

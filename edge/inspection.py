@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from edge.anomaly_map import smoothed_map
-from edge.bundle import Bundle, Preprocessing
+from edge.anomaly_map import full_map, image_score
+from edge.bundle import Bundle
 from edge.decide import FrameLimits, Thresholds, decide, fault_verdict, frame_fault
 from edge.errors import FrameError, OperateError
+from edge.manifest import Preprocessing
 from edge.messages import Box, Frame, Inspection, Reason, StageTimings, Verdict
 from edge.preprocess import covered_box, input_tensor
 from edge.runner import Runner
@@ -43,12 +44,13 @@ class Inspector:
         prediction = self.runner.infer(tensor)
         predicted = self.clock()
         manifest = self.bundle.manifest
-        anomaly_map = smoothed_map(prediction.grid_map, manifest.image_size, manifest.sigma)
+        anomaly_map = full_map(prediction.grid_map, manifest.map, manifest.preprocessing.size_px)
+        score = image_score(prediction.score, anomaly_map, manifest.score)
         timings = StageTimings(
             _ms(prepared - begin), _ms(predicted - prepared), _ms(self.clock() - predicted)
         )
         roi = covered_box(frame.image, self.preprocessing.roi_px)
-        return Inspection(frame.part_id, prediction.score, anomaly_map, roi, self.bundle.bundle_id, timings)
+        return Inspection(frame.part_id, score, anomaly_map, roi, self.bundle.bundle_id, timings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,8 +106,9 @@ class StageTimings:
 class Inspection:
     """What the model says about one frame.
 
-    `score` is the image score in [0, 1]. `anomaly_map` is (S, S) float32, the smoothed sum over the layers in
-    [0, number of layers]; it covers `roi_px` of the raw frame.
+    `score` is the image score, higher for worse: in [0, 1] for AnomalyCLIP, in the network's own unit for an
+    imported one. `anomaly_map` is (height, width) of the network's input, float32; it covers `roi_px` of the
+    raw frame.
     """
 
     part_id: int

@@ -1,7 +1,7 @@
 """Raw frame → input tensor: the one preprocessing of the whole project.
 
-The contract is AnomalyCLIP's (open_clip's `PreprocessCfg` written as data): resize straight to a square with
-PIL's antialiased bicubic, aspect ratio not kept, RGB, divide by 255, subtract mean, divide by std. A frame
+The contract is CLIP's (open_clip's `PreprocessCfg` written as data): resize straight to the input size with
+PIL's antialiased resampling, aspect ratio not kept, RGB, divide by 255, subtract mean, divide by std. A frame
 from a camera is demosaiced first and cut to the region of interest; nothing lossy happens in between.
 """
 
@@ -12,9 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edge.bundle import Preprocessing
 from edge.errors import FrameError
+from edge.manifest import Interpolation, Preprocessing
 from edge.messages import Box, PixelFormat
+
+_FILTERS: dict[Interpolation, Image.Resampling] = {
+    "pil_bicubic_antialias": Image.Resampling.BICUBIC,
+    "pil_bilinear_antialias": Image.Resampling.BILINEAR,
+}
 
 BAYER_MARGIN_PX = 2
 """A demosaiced pixel depends on raw pixels at most this far away, so the cut keeps that margin."""
@@ -23,12 +28,13 @@ BAYER_MARGIN_PX = 2
 def input_tensor(
     image: NDArray[np.uint8], pixel_format: PixelFormat, spec: Preprocessing
 ) -> NDArray[np.float32]:
-    """All steps: raw image → (1, 3, S, S) float32, RGB, normalised by the bundle's mean and std.
+    """All steps: raw image → (1, 3, height, width) float32, RGB, normalised by the bundle's mean and std.
 
     Raises `FrameError` when the image does not have the layout of `pixel_format` or is smaller than the
     region of interest.
     """
-    return normalise(resample(develop(image, pixel_format, spec.roi_px), spec.image_size), spec)
+    cut = develop(image, pixel_format, spec.roi_px)
+    return normalise(resample(cut, spec.size_px, spec.interpolation), spec)
 
 
 def develop(
@@ -60,14 +66,18 @@ def covered_box(image: NDArray[np.uint8], roi_px: Box | None) -> Box:
     return roi_px
 
 
-def resample(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """PIL's antialiased bicubic to (size, size[, 3]) uint8. Grey stays grey: the result is the same."""
+def resample(
+    image: NDArray[np.uint8],
+    size_px: tuple[int, int],
+    interpolation: Interpolation = "pil_bicubic_antialias",
+) -> NDArray[np.uint8]:
+    """PIL's antialiased resampling to (height, width), uint8. Grey stays grey: the result is the same."""
     pil = Image.fromarray(np.ascontiguousarray(image))
-    return np.asarray(pil.resize((size, size), Image.Resampling.BICUBIC))
+    return np.asarray(pil.resize(size_px[::-1], _FILTERS[interpolation]))
 
 
 def normalise(image: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float32]:
-    """(S, S) or (S, S, 3) uint8 → (1, 3, S, S) float32 by a table of the 256 possible values per channel."""
+    """(h, w) or (h, w, 3) uint8 → (1, 3, h, w) float32 by a table of the 256 possible values per channel."""
     values = np.arange(256, dtype=np.float32) / np.float32(255)
     mean, std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
     table = (values - mean[:, None]) / std[:, None]

@@ -10,10 +10,11 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from edge.bundle import Preprocessing, open_bundle
+from edge.bundle import open_bundle
 from edge.config import StationConfig
 from edge.errors import ConfigError
 from edge.inspection import Inspector
+from edge.manifest import Preprocessing
 from edge.records import RunInfo
 from edge.runner import open_runner
 

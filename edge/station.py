@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 
 from edge.account import Counts
-from edge.bundle import Bundle, Preprocessing, open_bundle
-from edge.calibration_file import thresholds_in_force
+from edge.bundle import Bundle, open_bundle
+from edge.calibration_file import check_reachable, thresholds_in_force
 from edge.camera import Camera, CameraCounters, TriggerListener, open_camera
 from edge.clock import Clock
 from edge.config import StationConfig
@@ -27,6 +27,7 @@ from edge.errors import BundleError, OperateError
 from edge.golden import GoldenResult, check_golden
 from edge.health import LOG, Alarm, Alarms, notify_service_manager, write_status
 from edge.inspection import Inspector, Judge, effective_preprocessing
+from edge.manifest import Preprocessing
 from edge.messages import Frame
 from edge.outputs import open_outputs
 from edge.pipeline import Observer, Pipeline
@@ -84,6 +85,7 @@ def open_station(config: StationConfig) -> Iterator[Station]:
     thresholds = thresholds_in_force(
         config.decision, bundle.bundle_id, preprocessing, config.preprocess.mm_per_px
     )
+    check_reachable(thresholds, bundle.manifest)
     runner = open_runner(bundle, config.runner)
     try:
         golden = check_golden(bundle, runner)

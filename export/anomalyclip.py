@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from edge.bundle import Preprocessing
 from edge.errors import ConfigError
+from edge.manifest import Preprocessing
 from export.clip_file import ClipArchitecture, ClipWeights
+from export.network import Network
 from export.prompt_checkpoint import PromptCheckpoint
 from export.text_tower import TextTower, load_text_tower
 from export.vision_tower import FeaturePlan, VisionFeatures, VisionTower, load_vision_tower
@@ -68,7 +69,9 @@ class AnomalyClipSettings:
 
     def preprocessing(self) -> Preprocessing:
         """CLIP's preprocessing at this size, as the bundle carries it."""
-        return Preprocessing(image_size=self.image_size, mean=CLIP_MEAN, std=CLIP_STD)
+        return Preprocessing(
+            height_px=self.image_size, width_px=self.image_size, mean=CLIP_MEAN, std=CLIP_STD
+        )
 
     def plan(self, architecture: ClipArchitecture) -> FeaturePlan:
         """The blocks that these settings mean on a backbone.
@@ -136,13 +139,16 @@ def fold_text(clip: ClipWeights, checkpoint: PromptCheckpoint) -> Tensor:
         )
 
 
-class AnomalyClipGraph(nn.Module):
+class AnomalyClipGraph(Network):
     """The deployable network: the text side is a constant in it."""
 
     text: Tensor
 
-    def __init__(self, vision: VisionTower, text: Tensor, plan: FeaturePlan) -> None:
+    def __init__(
+        self, vision: VisionTower, text: Tensor, plan: FeaturePlan, size_px: tuple[int, int]
+    ) -> None:
         super().__init__()
+        self.size_px = size_px
         self.vision = vision
         self.plan = plan
         self.register_buffer("text", text)
@@ -160,6 +166,11 @@ class AnomalyClipGraph(nn.Module):
         for block in rest:
             total = total + maps[block]
         return score, total
+
+    def attentions(self) -> int:
+        """One per block, and a second one per block that runs the new path."""
+        layers = len(self.vision.transformer.blocks())
+        return layers + sum(self.plan.needs_new_path(block) for block in range(1, layers + 1))
 
     def features(self, image: Tensor) -> VisionFeatures:
         """What the image is before it meets the text; see `VisionTower.forward`."""
@@ -189,7 +200,8 @@ def build_graph(
     plan = settings.plan(clip.architecture)
     grid = settings.grid(clip.architecture)
     checkpoint.check_against(clip)
-    return AnomalyClipGraph(load_vision_tower(clip, grid), fold_text(clip, checkpoint), plan).eval()
+    size_px = (settings.image_size, settings.image_size)
+    return AnomalyClipGraph(load_vision_tower(clip, grid), fold_text(clip, checkpoint), plan, size_px).eval()
 
 
 def _listed(numbers: tuple[int, ...]) -> str:

@@ -106,11 +106,11 @@ def measure(bundle: Bundle, console: Console) -> list[Row]:
     raw = frames[0].image
     assert raw is not None
     rgb = develop(raw, PixelFormat.BAYER_RG8)
-    small = resample(rgb, spec.image_size)
+    small = resample(rgb, spec.size_px)
     tensor = input_tensor(raw, PixelFormat.BAYER_RG8, spec)
     stages: dict[str, Callable[[], object]] = {
         "demosaic": lambda: develop(raw, PixelFormat.BAYER_RG8),
-        "resample (Pillow)": lambda: resample(rgb, spec.image_size),
+        "resample (Pillow)": lambda: resample(rgb, spec.size_px),
         "normalise": lambda: normalise(small, spec),
         "preprocess, all": lambda: input_tensor(raw, PixelFormat.BAYER_RG8, spec),
         "bare session.run": lambda: runner.infer(tensor),

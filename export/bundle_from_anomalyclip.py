@@ -9,14 +9,29 @@ from pathlib import Path
 
 import torch
 
-from edge.bundle import GOLDEN, MODEL_FP32, PARITY, Bundle, BundleManifest, Source, open_bundle
+from edge.bundle import Bundle, open_bundle
+from edge.manifest import (
+    GOLDEN,
+    MODEL_FP32,
+    PARITY,
+    AnomalyClipHead,
+    BundleManifest,
+    MapSpec,
+    Source,
+    Tolerance,
+    Tolerances,
+)
 from export.anomalyclip import AnomalyClipGraph, AnomalyClipSettings, build_graph
 from export.clip_file import ClipWeights, read_clip_file
 from export.golden import arrays, golden_frames, reference
-from export.onnx_from_anomalyclip import onnx_from_anomalyclip, parameter_bytes, write_model
+from export.onnx_from_torch import onnx_from_torch, parameter_bytes, write_model
 from export.pack import file_hashes, staging_folder, write_arrays, write_figures, write_manifest
 from export.prompt_checkpoint import PromptCheckpoint, read_prompt_checkpoint
 from export.verify import Parity, prove_parity
+
+SCORE_TOLERANCE = 2e-5
+MAP_TOLERANCE_PER_LAYER = 5e-5
+"""Largest absolute differences of the FP32 graph to torch."""
 
 Report = Callable[[str], None]
 """Told in a few words what is done next."""
@@ -29,6 +44,7 @@ class Exported:
     bundle: Bundle
     parity: Parity
     parameter_bytes: int
+    layers_used: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,21 +58,23 @@ class _Origin:
     def manifest(self, files: dict[str, str]) -> BundleManifest:
         """The manifest of a bundle with these files."""
         architecture, settings = self.clip.architecture, self.settings
+        grid, used = settings.grid(architecture), settings.plan(architecture).layers_used
         return BundleManifest(
-            head="anomalyclip",
             backbone=architecture.name,
-            patch=architecture.patch,
-            grid=settings.grid(architecture),
-            image_size=settings.image_size,
-            dpam=settings.dpam,
-            features=settings.features,
-            layers_used=settings.plan(architecture).layers_used,
-            legacy_features=settings.legacy_features,
-            sigma=settings.sigma,
+            head=AnomalyClipHead(
+                patch=architecture.patch,
+                dpam=settings.dpam,
+                features=settings.features,
+                layers_used=used,
+                legacy_features=settings.legacy_features,
+            ),
             preprocessing=settings.preprocessing(),
+            map=MapSpec(grid=(grid, grid), layers=len(used), sigma_px=settings.sigma),
+            tolerances=Tolerances(
+                fp32=Tolerance(score=SCORE_TOLERANCE, map=MAP_TOLERANCE_PER_LAYER * len(used))
+            ),
             source=Source(
-                clip_sha256=self.clip.sha256,
-                checkpoint_sha256=self.checkpoint.sha256,
+                files={"clip": self.clip.sha256, "checkpoint": self.checkpoint.sha256},
                 exporter=exporter_version(),
             ),
             files=files,
@@ -87,7 +105,7 @@ def export_anomalyclip(
         size = _write_content(folder, graph, settings, report)
         report("Proving the bundle on ONNX Runtime, through the path of the line")
         parity = _prove(folder, origin)
-    return Exported(open_bundle(out), parity, size)
+    return Exported(open_bundle(out), parity, size, graph.plan.layers_used)
 
 
 def exporter_version() -> str:
@@ -106,7 +124,7 @@ def _write_content(
     golden = reference(graph, golden_frames(), settings.preprocessing())
     write_arrays(folder / GOLDEN, arrays(golden))
     report("Exporting to ONNX")
-    model = onnx_from_anomalyclip(graph, settings.image_size)
+    model = onnx_from_torch(graph)
     write_model(model, folder / MODEL_FP32)
     return parameter_bytes(model)
 

@@ -113,14 +113,15 @@ def _require_torch() -> None:
 
 def _summary(exported: Exported) -> Table:
     manifest, parity = exported.bundle.manifest, exported.parity
+    spec, (down, across) = manifest.preprocessing, manifest.map.grid
     table = Table(show_header=False)
     table.add_column()
     table.add_column(overflow="fold")
     rows = {
         "bundle": str(exported.bundle.folder),
         "backbone": manifest.backbone,
-        "input, grid": f"{manifest.image_size} px square, {manifest.grid} x {manifest.grid} patches",
-        "layers used": ", ".join(str(layer) for layer in manifest.layers_used),
+        "input, grid": f"{spec.width_px} x {spec.height_px} px, {across} x {down} patches",
+        "layers used": ", ".join(str(layer) for layer in exported.layers_used),
         "parameters": f"{exported.parameter_bytes:,} bytes",
         "score error": f"{parity.score_error:.1e} (allowed {parity.score_tolerance:.1e})",
         "map error": f"{parity.anomaly_map_error:.1e} (allowed {parity.map_tolerance:.1e})",

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edge.bundle import Golden, Preprocessing
+from edge.bundle import Golden
+from edge.manifest import Preprocessing
 from edge.messages import PixelFormat
 from edge.preprocess import input_tensor
 from export.anomalyclip import AnomalyClipGraph

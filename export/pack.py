@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundle import GOLDEN, MANIFEST, MODEL_FP32, PARITY, BundleManifest, manifest_text
 from edge.errors import BundleError
+from edge.manifest import GOLDEN, MANIFEST, MODEL_FP32, PARITY, BundleManifest, manifest_text
 
 BUNDLE_FILES = frozenset({MANIFEST, MODEL_FP32, GOLDEN, PARITY})
 

@@ -15,8 +15,9 @@ from scipy.ndimage import gaussian_filter
 from edge.bundle import Bundle
 from edge.config import OnnxRuntimeConfig
 from edge.errors import BundleError
-from edge.golden import SCORE_TOLERANCE, check_golden
+from edge.golden import check_golden
 from edge.inspection import Inspector
+from edge.manifest import MapSpec
 from edge.messages import Frame, PixelFormat
 from edge.runner import Runner, open_runner
 
@@ -77,16 +78,19 @@ def measure_parity(bundle: Bundle, runner: Runner) -> Parity:
         score_error=network.score_difference,
         grid_map_error=network.map_difference,
         anomaly_map_error=_anomaly_map_error(bundle, runner),
-        score_tolerance=SCORE_TOLERANCE,
-        map_tolerance=network.map_tolerance,
+        score_tolerance=network.tolerance.score,
+        map_tolerance=network.tolerance.map,
     )
 
 
-def smoothed_reference(grid_map: NDArray[np.float32], image_size: int, sigma: float) -> NDArray[np.float64]:
-    """(g, g) → (image_size, image_size) float64: bilinear with half-pixel centres, then scipy's Gaussian."""
-    weights = _bilinear_weights(grid_map.shape[0], image_size)
-    full = weights @ grid_map.astype(np.float64) @ weights.T
-    return np.asarray(gaussian_filter(full, sigma, mode="reflect", truncate=4.0))
+def reference_map(
+    grid_map: NDArray[np.float32], spec: MapSpec, size_px: tuple[int, int]
+) -> NDArray[np.float64]:
+    """(rows, columns) → (height, width) float64: bilinear with half-pixel centres, then scipy's Gaussian."""
+    rows = _bilinear_weights(grid_map.shape[0], size_px[0])
+    columns = _bilinear_weights(grid_map.shape[1], size_px[1])
+    full = rows @ grid_map.astype(np.float64) @ columns.T
+    return np.asarray(gaussian_filter(full, spec.sigma_px, mode="reflect", truncate=4.0))
 
 
 def _anomaly_map_error(bundle: Bundle, runner: Runner) -> float:
@@ -95,7 +99,7 @@ def _anomaly_map_error(bundle: Bundle, runner: Runner) -> float:
     errors = [
         np.abs(
             inspector.inspect(_frame(image)).anomaly_map
-            - smoothed_reference(grid_map, manifest.image_size, manifest.sigma)
+            - reference_map(grid_map, manifest.map, manifest.preprocessing.size_px)
         ).max()
         for image, grid_map in zip(golden.images, golden.grid_map, strict=True)
     ]

@@ -57,7 +57,7 @@ def run_info():
             "runner": "test runner",
             "camera": "test camera",
             "thresholds": {"score": 0.5, "map": None, "min_area_px": 0.0},
-            "preprocessing": {"image_size": 518, "mean": [0.48, 0.46, 0.41]},
+            "preprocessing": {"height_px": 518, "width_px": 518, "mean": [0.48, 0.46, 0.41]},
             "software": "0.1.0",
             "started_utc": "2024-05-06T07:08:09.123Z",
             "started_ns": 123_456_789,

@@ -103,7 +103,7 @@ def _render_one(job: tuple[Lot, int]) -> tuple[NDArray[np.uint8], NDArray[np.uin
     lot, index = job
     part = _line(lot).part(index)
     roi = part_roi_px(*FRAME_PX)
-    image = resample(develop(part.image, PixelFormat.BAYER_RG8, roi), IMAGE_SIZE)
+    image = resample(develop(part.image, PixelFormat.BAYER_RG8, roi), (IMAGE_SIZE, IMAGE_SIZE))
     x, y, width, height = roi
     mask = part.mask[y : y + height, x : x + width].astype(np.float32)
     small = cv2.resize(mask, (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_AREA) > 0.25

@@ -78,9 +78,10 @@ def _with_station(config: StationConfig, look: Callable[[Station], str]) -> str:
 
 def _golden(station: Station) -> str:
     golden, manifest = station.golden, station.bundle.manifest
+    spec = manifest.preprocessing
     return (
-        f"{manifest.backbone} at {manifest.image_size} px, id {station.bundle.bundle_id[:12]}, all hashes "
-        f"right; {station.runner.description}; {golden.frames} golden frames within tolerance "
+        f"{manifest.backbone} at {spec.width_px} x {spec.height_px} px, id {station.bundle.bundle_id[:12]}, "
+        f"all hashes right; {station.runner.description}; {golden.frames} golden frames within tolerance "
         f"(score {golden.score_difference:.1e}, map {golden.map_difference:.1e})"
     )
 

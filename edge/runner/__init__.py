@@ -1,6 +1,6 @@
 """Runners execute a bundle's graph. One is chosen by name; none falls back to another.
 
-tensor (1, 3, S, S) float32 ──▶ runner.infer ──▶ Prediction(score, grid_map (g, g))
+tensor (1, 3, height, width) float32 ──▶ runner.infer ──▶ Prediction(score, grid_map (rows, columns))
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import Bundle
-from edge.config import RunnerConfig
+from edge.config import OnnxRuntimeConfig, OnnxRuntimeGpuConfig, RunnerConfig
+from edge.manifest import Precision
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """Raw outputs of the graph. `grid_map` is (g, g) float32 and valid until the next `infer`."""
+    """Raw outputs of the graph. `grid_map` is (rows, columns) float32 and valid until the next `infer`."""
 
     score: float
     grid_map: NDArray[np.float32]
@@ -28,10 +29,14 @@ class Runner(Protocol):
 
     @property
     def description(self) -> str:
-        """What runs it, for people and records: library, version, device."""
+        """What runs it, for people and records: library, version, device, precision."""
+
+    @property
+    def precision(self) -> Precision:
+        """Which of the bundle's graphs is run; it sets the tolerance of the golden frames."""
 
     def infer(self, tensor: NDArray[np.float32]) -> Prediction:
-        """Run (1, 3, S, S) float32. Raises `OperateError` when the engine fails or the shape is wrong.
+        """Run (1, 3, height, width) float32. Raises `OperateError` when the engine fails or the shape is wrong.
 
         A value that is not finite is handed on, not hidden: judging it is `decide`'s work.
         """
@@ -41,7 +46,18 @@ class Runner(Protocol):
 
 
 def open_runner(bundle: Bundle, config: RunnerConfig) -> Runner:
-    """Open the runner that `config.backend` names. Raises `OpenError` when it is not available here."""
-    from edge.runner.onnxruntime import OnnxRuntimeRunner
+    """Open the runner that `config.backend` names.
 
-    return OnnxRuntimeRunner(bundle, config)
+    Raises `OpenError` when it is not available here, `BundleError` when the bundle does not suit it.
+    """
+    if isinstance(config, OnnxRuntimeConfig):
+        from edge.runner.onnxruntime import open_on_cpu
+
+        return open_on_cpu(bundle, config)
+    if isinstance(config, OnnxRuntimeGpuConfig):
+        from edge.runner.onnxruntime import open_on_gpu
+
+        return open_on_gpu(bundle, config)
+    from edge.runner.tensorrt import TensorRtRunner
+
+    return TensorRtRunner(bundle, config)

@@ -14,7 +14,6 @@ from rich.console import Console
 
 from calibration.charts import Marker, Panel, histogram, ticks
 from calibration.gallery import blocks, in_turn
-from calibration.overlay import OUTLINE
 from calibration.page import report_page
 from calibration.print_summary import print_summary
 from calibration.report import write_report
@@ -23,6 +22,7 @@ from calibration.sheet import WIDTH_PX, picture_sheet
 from calibration.summary import summary, summary_text
 from calibration.wording import percent
 from edge.errors import OpenError
+from edge.overlay import OUTLINE
 
 ASKED_FOR = {
     "parts", "triggers", "frames", "verdicts", "passed", "rejected", "recheck", "fault", "unaccounted",

@@ -13,9 +13,10 @@ from PIL import Image
 from rich.console import Console
 
 from calibration.run_report import report_run
-from edge.bundle import BundleManifest, manifest_text, open_bundle
+from edge.bundle import open_bundle
 from edge.config import RecordsConfig, StationConfig
 from edge.errors import ConfigError
+from edge.manifest import BundleManifest, manifest_text
 from edge.messages import ActionKind, FrameStatus, Outcome, PixelFormat, Reason
 from edge.preprocess import input_tensor
 from edge.records import PartRecord, RecordStore, RunInfo
@@ -53,18 +54,12 @@ def bundle(tmp_path):
     for name, content in contents.items():
         (folder / name).write_bytes(content)
     manifest = {
-        "head": "anomalyclip",
         "backbone": "test",
-        "patch": 8,
-        "grid": GRID,
-        "image_size": SIDE,
-        "dpam": 1,
-        "features": [1],
-        "layers_used": [1],
-        "legacy_features": False,
-        "sigma": 0,
-        "preprocessing": {"image_size": SIDE, "mean": [0, 0, 0], "std": [1, 1, 1]},
-        "source": {"clip_sha256": "0" * 64, "checkpoint_sha256": "1" * 64, "exporter": "test"},
+        "head": {"kind": "onnx", "origin": "test"},
+        "preprocessing": {"height_px": SIDE, "width_px": SIDE, "mean": [0, 0, 0], "std": [1, 1, 1]},
+        "map": {"grid": [GRID, GRID]},
+        "tolerances": {"fp32": {"score": 1e-5, "map": 1e-5}},
+        "source": {"files": {"onnx": "0" * 64}, "exporter": "test"},
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     }
     (folder / "bundle.yaml").write_text(manifest_text(BundleManifest.model_validate(manifest)))
@@ -82,7 +77,7 @@ class Recording:
         config = {
             "station": "test",
             "bundle": str(bundle.folder),
-            "runner": {"threads": 1},
+            "runner": {"backend": "onnxruntime", "threads": 1},
             "camera": {"backend": "replay", "source": "pictures"},
             "decision": {"score": THRESHOLD},
             "gate": {"travel_ms": 500, "pulse_ms": 10},

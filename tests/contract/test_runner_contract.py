@@ -29,8 +29,11 @@ def runner(request, bundle):
 
 
 def tensor(bundle, seed=0):
-    size = bundle.manifest.image_size
-    return np.random.default_rng(seed).standard_normal((1, 3, size, size)).astype(np.float32)
+    return (
+        np.random.default_rng(seed)
+        .standard_normal((1, 3, *bundle.manifest.preprocessing.size_px))
+        .astype(np.float32)
+    )
 
 
 def test_golden_frames_come_out_within_tolerance(runner, bundle):
@@ -43,9 +46,9 @@ def test_shapes_and_ranges(runner, bundle):
     found = runner.infer(tensor(bundle))
     manifest = bundle.manifest
     assert 0 <= found.score <= 1
-    assert found.grid_map.shape == (manifest.grid, manifest.grid)
+    assert found.grid_map.shape == manifest.map.grid
     assert found.grid_map.dtype == np.float32
-    assert 0 <= found.grid_map.min() <= found.grid_map.max() <= len(manifest.layers_used)
+    assert 0 <= found.grid_map.min() <= found.grid_map.max() <= manifest.map.layers
 
 
 def test_the_same_tensor_gives_the_same_bits(runner, bundle):

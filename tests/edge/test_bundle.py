@@ -7,24 +7,31 @@ import numpy as np
 import pytest
 import yaml
 
-from edge.bundle import BundleManifest, manifest_text, open_bundle
+from edge.bundle import open_bundle
 from edge.errors import BundleError
+from edge.manifest import BundleManifest, manifest_text
 
 
 def manifest(files):
     return {
-        "head": "anomalyclip",
         "backbone": "ViT 64x2, patch 16, native grid 2",
-        "patch": 16,
-        "grid": 2,
-        "image_size": 32,
-        "dpam": 2,
-        "features": [1, 2],
-        "layers_used": [1, 2],
-        "legacy_features": False,
-        "sigma": 4.0,
-        "preprocessing": {"image_size": 32, "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]},
-        "source": {"clip_sha256": "0" * 64, "checkpoint_sha256": "1" * 64, "exporter": "test"},
+        "head": {
+            "kind": "anomalyclip",
+            "patch": 16,
+            "dpam": 2,
+            "features": [1, 2],
+            "layers_used": [1, 2],
+            "legacy_features": False,
+        },
+        "preprocessing": {
+            "height_px": 32,
+            "width_px": 32,
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.2, 0.2, 0.2],
+        },
+        "map": {"grid": [2, 2], "layers": 2, "sigma_px": 4.0},
+        "tolerances": {"fp32": {"score": 2e-5, "map": 1e-4}},
+        "source": {"files": {"clip": "0" * 64, "checkpoint": "1" * 64}, "exporter": "test"},
         "files": files,
     }
 
@@ -55,7 +62,7 @@ def change(folder, **changes):
 
 def test_opens_and_reads(folder):
     bundle = open_bundle(folder)
-    assert bundle.manifest.grid == 2
+    assert bundle.manifest.map.grid == (2, 2)
     assert bundle.read("model.fp32.onnx") == b"model"
     golden = bundle.golden()
     assert [image.shape for image in golden.images] == [(4, 5, 3), (6, 5, 3)]
@@ -80,7 +87,7 @@ def test_a_byte_changed_after_opening_is_refused_too(folder):
 
 def test_a_changed_manifest_is_another_bundle(folder):
     before = open_bundle(folder).bundle_id
-    change(folder, sigma=3.0)
+    change(folder, backbone="another")
     assert open_bundle(folder).bundle_id != before
 
 
@@ -93,12 +100,14 @@ def test_a_missing_file_is_named(folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 2}, "schema_version"),
-        ({"head": "other"}, "head"),
+        ({"schema_version": 1}, "schema_version"),
+        ({"head": {"kind": "other"}}, "head"),
         ({"files": {"../../etc/passwd": "0" * 64}}, "files"),
         ({"files": {"model.fp32.onnx": "0" * 64}}, r"must list .*golden\.npz"),
-        ({"image_size": 64}, "image_size and preprocessing.image_size differ"),
-        ({"featuers": [1]}, r"did you mean 'features'"),
+        ({"fp16": {"fp32_blocks": [1]}}, r"go together: all or none"),
+        ({"score": {"rule": "graph", "scale": [0.5, 0.5]}}, "high above low"),
+        ({"map": {"grid": [2, 2], "grid_blur": {"kernel": 4, "sigma": 1.0}}}, "kernel must be odd"),
+        ({"outptus": {}}, r"did you mean 'outputs'"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(folder, changes, message):

@@ -66,7 +66,8 @@ def test_good_file_becomes_a_frozen_tree_with_absolute_paths(write, tmp_path):
         ),
         ("backend: replay", "backend: webcam", r"line 3, camera.*webcam"),
         ("line: reject", "line: blow-off", r"gate.line 'blow-off' is not among outputs.lines"),
-        ("score: 0.5", "score: 1.5", r"line 7, decision.score"),
+        ("score: 0.5", "score: high", r"line 7, decision.score"),
+        ("score: 0.5", "score: .inf", r"line 7, decision.score"),
         ("score: 0.5", "min_area_px: 3", r"calibration.*by hand"),
         ("stall: true}", "stall: true, max_on_ms: 20}", r"pulse_ms is longer than max_on_ms"),
         ("pulse_ms: 40", "pulse_ms: 40\n  mode: pulse_to_accept", r"pulse_to_accept stop, crash and stall"),
@@ -83,7 +84,7 @@ def test_what_is_wrong_is_named_with_its_line(write, old, new, message):
 
 
 def test_all_faults_are_named_at_once(write):
-    text = GOOD.replace("pulse_ms: 40", "puls_ms: 40").replace("score: 0.5", "score: 7")
+    text = GOOD.replace("pulse_ms: 40", "puls_ms: 40").replace("score: 0.5", "score: much")
     with pytest.raises(ConfigError) as caught:
         load_station(write(text))
     assert "puls_ms" in caught.value.what

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge.bundle import Preprocessing
 from edge.errors import FrameError
+from edge.manifest import Preprocessing
 from edge.messages import PixelFormat
 from edge.preprocess import develop, input_tensor, normalise, resample
 
@@ -13,7 +13,7 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 
 
 def spec(size=32, roi=None):
-    return Preprocessing(image_size=size, roi_px=roi, mean=MEAN, std=STD)
+    return Preprocessing(height_px=size, width_px=size, roi_px=roi, mean=MEAN, std=STD)
 
 
 def noise(*shape):
@@ -40,7 +40,7 @@ def test_tensor_is_what_pil_and_the_formula_give():
 def test_shrinking_is_antialiased():
     # A one-pixel checkerboard: with antialiasing it becomes flat grey, without it keeps its contrast.
     board = (np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8)
-    assert resample(board, 32).std() < 2
+    assert resample(board, (32, 32)).std() < 2
 
 
 def test_grey_equals_the_same_picture_in_three_channels():

@@ -47,7 +47,7 @@ def test_export_writes_a_bundle_and_says_what_it_is(
     assert export(features="2, 4 24", sigma=2) == 0
     bundle = open_bundle(tmp_path / "bundle")
     manifest = bundle.manifest
-    assert (manifest.grid, manifest.features, manifest.layers_used) == (4, (2, 4, 24), (2, 4))
+    assert (manifest.map.grid[0], manifest.features, manifest.layers_used) == (4, (2, 4, 24), (2, 4))
     assert (manifest.sigma, manifest.legacy_features) == (2.0, False)
     printed, complaints = capfd.readouterr()
     assert complaints == ""

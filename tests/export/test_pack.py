@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.bundle import GOLDEN, MANIFEST, MODEL_FP32
 from edge.errors import BundleError
+from edge.manifest import GOLDEN, MANIFEST, MODEL_FP32
 from export.pack import file_hashes, staging_folder, write_arrays
 
 

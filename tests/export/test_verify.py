@@ -14,11 +14,12 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from edge.anomaly_map import smoothed_map
-from edge.bundle import GOLDEN, MANIFEST, PARITY, Bundle, open_bundle
+from edge.anomaly_map import full_map
+from edge.bundle import Bundle, open_bundle
 from edge.errors import BundleError
+from edge.manifest import GOLDEN, MANIFEST, PARITY, MapSpec
 from export.pack import file_hashes, write_arrays
-from export.verify import Parity, prove_parity, smoothed_reference
+from export.verify import Parity, prove_parity, reference_map
 
 if TYPE_CHECKING:
     from export.bundle_from_anomalyclip import Exported
@@ -39,8 +40,9 @@ WITHIN = Parity(
 )
 def test_shipped_smoothing_equals_the_reference(grid: int, size: int, sigma: float) -> None:
     grid_map = np.random.default_rng(grid).random((grid, grid), np.float32)
+    spec = MapSpec(grid=(grid, grid), sigma_px=sigma)
     np.testing.assert_allclose(
-        smoothed_map(grid_map, size, sigma), smoothed_reference(grid_map, size, sigma), rtol=0, atol=2e-6
+        full_map(grid_map, spec, (size, size)), reference_map(grid_map, spec, (size, size)), rtol=0, atol=2e-6
     )
 
 

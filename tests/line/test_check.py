@@ -54,6 +54,13 @@ def test_a_region_outside_the_picture(good, adclip):
     assert "does not lie in a frame of" in out
 
 
+def test_a_threshold_that_no_score_can_reach(good, adclip):
+    good.write(good.camera, decision={"score": 1.5})
+    code, out, _ = adclip("check", "--config", good.file, **WIDE)
+    assert code == 2
+    assert "every score of this bundle lies in 0 to 1" in out
+
+
 def test_a_misspelt_key_names_line_and_fix(good, adclip):
     good.file.write_text(good.file.read_text().replace("travel_ms", "travle_ms"))
     code, _, err = adclip("check", "--config", good.file)

@@ -73,7 +73,7 @@ def test_saved_maps_are_the_maps_of_the_decision(bundle, adclip, pictures, tmp_p
         with np.load(maps / (line["path"].rsplit("/", 1)[1].rsplit(".", 1)[0] + ".npz")) as saved:
             assert saved["image_score"].shape == ()
             assert float(saved["image_score"]) == line["score"]
-            assert saved["anomaly_map"].shape == (manifest.image_size,) * 2
+            assert saved["anomaly_map"].shape == manifest.preprocessing.size_px
             assert saved["anomaly_map"].dtype == np.float32
             # The threshold lies below everything: one region whose peak is the map's.
             assert line["regions"][0]["peak"] == pytest.approx(float(saved["anomaly_map"].max()))

@@ -19,15 +19,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edge.bundle import MODEL_FP32
 from edge.errors import BundleError
+from edge.manifest import MODEL_FP32
 from export.anomalyclip import AnomalyClipGraph, AnomalyClipSettings, build_graph
 from export.clip_file import ClipWeights
-from export.onnx_from_anomalyclip import (
+from export.onnx_from_torch import (
     OPSET,
     check_form,
-    expected_attentions,
-    onnx_from_anomalyclip,
+    onnx_from_torch,
     parameter_bytes,
     write_model,
 )
@@ -45,7 +44,7 @@ def graph(clip: ClipWeights, checkpoint: PromptCheckpoint) -> AnomalyClipGraph:
 @pytest.fixture(scope="module")
 def path(graph: AnomalyClipGraph, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("onnx") / MODEL_FP32
-    write_model(onnx_from_anomalyclip(graph, 36), path)
+    write_model(onnx_from_torch(graph), path)
     return path
 
 
@@ -85,7 +84,7 @@ def test_equal_graphs_give_equal_files_without_traces_of_the_machine(
     clip: ClipWeights, checkpoint: PromptCheckpoint, path: Path, tmp_path: Path
 ) -> None:
     settings = AnomalyClipSettings(image_size=36, dpam=3, features=(4, 2, 8))
-    write_model(onnx_from_anomalyclip(build_graph(clip, checkpoint, settings), 36), tmp_path / MODEL_FP32)
+    write_model(onnx_from_torch(build_graph(clip, checkpoint, settings)), tmp_path / MODEL_FP32)
     content = path.read_bytes()
     assert (tmp_path / MODEL_FP32).read_bytes() == content
     assert [entry.name for entry in tmp_path.iterdir()] == [MODEL_FP32]  # no external data
@@ -111,7 +110,7 @@ def test_onnx_runtime_computes_what_torch_computes(
 ) -> None:
     settings = AnomalyClipSettings(image_size=36, dpam=dpam, features=features, legacy_features=legacy)
     graph = build_graph(clip, checkpoint, settings)
-    write_model(onnx_from_anomalyclip(graph, 36), tmp_path / MODEL_FP32)
+    write_model(onnx_from_torch(graph), tmp_path / MODEL_FP32)
     session = onnxruntime.InferenceSession(str(tmp_path / MODEL_FP32), providers=["CPUExecutionProvider"])
     image = torch.randn(1, 3, 36, 36)
     for ours, theirs in zip(session.run(None, {"image": image.numpy()}), graph(image), strict=True):
@@ -160,7 +159,7 @@ def test_form_that_tensorrt_would_not_fuse_is_refused(module: nn.Module, opset: 
 
 def test_form_of_our_graph_is_accepted_and_counted(graph: AnomalyClipGraph, path: Path) -> None:
     model = onnx_ir.load(path)
-    assert expected_attentions(graph) == 6
+    assert graph.attentions() == 6
     check_form(model, 6)
     with pytest.raises(BundleError, match="it has 6 attentions in place of 7"):
         check_form(model, 7)
@@ -168,7 +167,7 @@ def test_form_of_our_graph_is_accepted_and_counted(graph: AnomalyClipGraph, path
 
 def test_size_limit_of_one_file(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     model = onnx_ir.load(path)
-    monkeypatch.setattr("export.onnx_from_anomalyclip.LARGEST_FILE_BYTES", parameter_bytes(model))
+    monkeypatch.setattr("export.onnx_from_torch.LARGEST_FILE_BYTES", parameter_bytes(model))
     with pytest.raises(BundleError, match="more than one ONNX file can hold"):
         write_model(model, tmp_path / MODEL_FP32)
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as yardstick
 
-from calibration.metrics import auroc, average_precision, f1_max
+from edge.metrics import auroc, average_precision, f1_max
 
 # Scores from a small set, so that ties within and between the classes are the rule.
 graded = st.lists(st.tuples(st.booleans(), st.integers(-3, 3)), min_size=2, max_size=40)

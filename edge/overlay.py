@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundle import Preprocessing
+from edge.manifest import Preprocessing
 from edge.messages import Box, Frame
 from edge.preprocess import develop, resample
 
@@ -65,7 +65,7 @@ def thumbnail(frame: Frame, preprocessing: Preprocessing) -> Picture | None:
     """The inspected region as the model sees it: (S, S, 3) uint8 RGB; None when the frame has no picture."""
     if frame.image is None:
         return None
-    seen = resample(develop(frame.image, frame.pixel_format, preprocessing.roi_px), preprocessing.image_size)
+    seen = resample(develop(frame.image, frame.pixel_format, preprocessing.roi_px), preprocessing.size_px)
     return seen if seen.ndim == 3 else np.repeat(seen[:, :, None], 3, axis=2)
 
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.metrics.ranking import share_ranked_above
+from edge.metrics.ranking import share_ranked_above
 
 Maps = Sequence[NDArray[np.float32]]
 Masks = Sequence[NDArray[np.bool_]]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from calibration.metrics import clopper_pearson, error_rate, grouped_interval, parts_needed
+from edge.metrics import clopper_pearson, error_rate, grouped_interval, parts_needed
 
 
 @settings(deadline=None, max_examples=40)

@@ -4,7 +4,7 @@
 was counted on a few parts can be trusted. What is not defined (a class is absent) is NaN, never a guess.
 """
 
-from calibration.metrics.intervals import (
+from edge.metrics.intervals import (
     ErrorRate,
     GroupedInterval,
     clopper_pearson,
@@ -12,7 +12,7 @@ from calibration.metrics.intervals import (
     grouped_interval,
     parts_needed,
 )
-from calibration.metrics.localisation import (
+from edge.metrics.localisation import (
     PixelPool,
     aupro,
     pixel_auroc,
@@ -20,7 +20,7 @@ from calibration.metrics.localisation import (
     pooled_aupro,
     pooled_auroc,
 )
-from calibration.metrics.ranking import auroc, average_precision, f1_max
+from edge.metrics.ranking import auroc, average_precision, f1_max
 
 __all__ = [
     "ErrorRate",

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibration.overlay import (
+from edge.manifest import Preprocessing
+from edge.messages import Frame, PixelFormat
+from edge.overlay import (
     OUTLINE,
     MapScale,
     colours,
@@ -16,8 +18,6 @@ from calibration.overlay import (
     run_scale,
     thumbnail,
 )
-from edge.bundle import Preprocessing
-from edge.messages import Frame, PixelFormat
 
 GREY = np.full((40, 40, 3), 128, np.uint8)
 
@@ -120,7 +120,7 @@ def test_without_a_defect_nothing_is_outlined():
     [((30, 50), PixelFormat.MONO8), ((30, 50), PixelFormat.BAYER_RG8), ((30, 50, 3), PixelFormat.RGB8)],
 )
 def test_a_thumbnail_is_what_the_model_sees(shape, pixel_format):
-    spec = Preprocessing(image_size=16, roi_px=(10, 0, 30, 30), mean=(0, 0, 0), std=(1, 1, 1))
+    spec = Preprocessing(height_px=16, width_px=16, roi_px=(10, 0, 30, 30), mean=(0, 0, 0), std=(1, 1, 1))
     image = np.zeros(shape, np.uint8)
     image[:, 10:40] = 90
     seen = thumbnail(Frame(1, 1, 0, 0, image, pixel_format), spec)
@@ -129,5 +129,5 @@ def test_a_thumbnail_is_what_the_model_sees(shape, pixel_format):
 
 
 def test_a_frame_without_a_picture_has_no_thumbnail():
-    spec = Preprocessing(image_size=16, mean=(0, 0, 0), std=(1, 1, 1))
+    spec = Preprocessing(height_px=16, width_px=16, mean=(0, 0, 0), std=(1, 1, 1))
     assert thumbnail(Frame(1, 1, 0, 0, None, PixelFormat.MONO8), spec) is None

@@ -1,6 +1,6 @@
-"""The AnomalyCLIP network → one ONNX file with static shapes, and proof that it has the form TensorRT needs.
+"""A torch network → one ONNX file with static shapes, and proof that it has the form TensorRT needs.
 
-    image (1, 3, S, S) float32 ─▶ image_score (1,) float32, anomaly_map (1, g, g) float32
+    image (1, 3, height, width) float32 ─▶ image_score (1,) float32, anomaly_map (1, rows, columns) float32
 
 The exporter built on torch.export is used: for this model it leaves neither shape arithmetic nor idle casts
 in the graph, where the TorchScript one leaves hundreds of nodes of both and warns of its own end. What it
@@ -22,7 +22,7 @@ from onnx_ir.passes import common as passes
 from onnxscript.optimizer import fold_constants_ir
 
 from edge.errors import BundleError
-from export.anomalyclip import AnomalyClipGraph
+from export.network import Network
 
 OPSET = 18
 INPUT = "image"
@@ -31,16 +31,16 @@ LARGEST_FILE_BYTES = 2**31 - 1
 """protobuf's limit for a message, so for an ONNX file without external data."""
 
 
-def onnx_from_anomalyclip(graph: AnomalyClipGraph, image_size: int) -> onnx_ir.Model:
-    """Export for one square image of `image_size` pixels.
+def onnx_from_torch(network: Network) -> onnx_ir.Model:
+    """Export for one picture of the network's own size.
 
     Equal graphs give equal models with the same versions of torch and onnxscript. Raises `BundleError` when
     the result does not have the form that `check_form` asks for.
     """
-    image = torch.zeros(1, 3, image_size, image_size)
+    image = torch.zeros(1, 3, *network.size_px)
     with torch.no_grad(), _quiet_exporter():
         program = torch.onnx.export(
-            graph,
+            network,
             (image,),
             dynamo=True,
             opset_version=OPSET,
@@ -54,7 +54,7 @@ def onnx_from_anomalyclip(graph: AnomalyClipGraph, image_size: int) -> onnx_ir.M
     fold_constants_ir(model, should_fold=lambda _node: True)
     passes.RemoveUnusedNodesPass()(model)
     _forget_origin(model)
-    check_form(model, expected_attentions(graph))
+    check_form(model, network.attentions())
     return model
 
 
@@ -73,12 +73,6 @@ def write_model(model: onnx_ir.Model, path: Path) -> None:
         )
     onnx_ir.save(model, path)
     onnx.checker.check_model(str(path), full_check=True)
-
-
-def expected_attentions(graph: AnomalyClipGraph) -> int:
-    """One per block, and a second one per block that runs the new path."""
-    layers = len(graph.vision.transformer.blocks())
-    return layers + sum(graph.plan.needs_new_path(block) for block in range(1, layers + 1))
 
 
 def check_form(model: onnx_ir.Model, attentions: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
-from calibration.metrics import aupro, pixel_auroc, pool_pixels
+from edge.metrics import aupro, pixel_auroc, pool_pixels
 
 
 def random_maps(seed, levels, shapes=((9, 12), (14, 7), (11, 11), (6, 6))):
