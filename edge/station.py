@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from types import FrameType
-from typing import Any
 
 import yaml
 
@@ -25,7 +24,7 @@ from edge.config import StationConfig
 from edge.decide import FrameLimits, Thresholds
 from edge.errors import BundleError, OperateError
 from edge.golden import GoldenResult, check_golden
-from edge.health import LOG, Alarm, Alarms, notify_service_manager, write_status
+from edge.health import LOG, Alarm, Alarms, notify_service_manager
 from edge.inspection import Inspector, Judge, effective_preprocessing
 from edge.manifest import Preprocessing
 from edge.messages import Frame
@@ -34,9 +33,8 @@ from edge.pipeline import Observer, Pipeline
 from edge.record_line import RecordLine
 from edge.records import RecordStore, RecordWriter, RunInfo, WriterCounters, utc_text
 from edge.runner import Runner, open_runner
+from edge.supervisor import Supervisor
 from edge.version import software_version
-
-STATUS_EVERY_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +133,7 @@ def run_station(
         run = store.begin_run(_run_info(station, pipeline.camera, started_ns, started))
         writer.start()
         notify_service_manager("READY=1")
-        supervisor = _Supervisor(pipeline, writer, clock, config, on_tick)
+        supervisor = Supervisor(config, pipeline.counts, alarms, writer, clock, on_tick)
         failed = pipeline.run(stop, supervisor.tick)
         notify_service_manager("STOPPING=1")
         if not writer.stop():
@@ -170,47 +168,6 @@ def stop_on_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class _Supervisor:
-    """What the main thread does a few times a second while the line runs."""
-
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        writer: RecordWriter,
-        clock: Clock,
-        config: StationConfig,
-        on_tick: Callable[[Counts], None],
-    ) -> None:
-        self._pipeline, self._writer, self._clock = pipeline, writer, clock
-        self._config, self._on_tick = config, on_tick
-        self._next_status_ns = 0
-
-    def tick(self) -> None:
-        """Feed the watchdog, refresh the snapshot, tell whoever watches."""
-        notify_service_manager("WATCHDOG=1")
-        self._on_tick(self._pipeline.counts())
-        if self._clock.now_ns() >= self._next_status_ns:
-            self._next_status_ns = self._clock.now_ns() + STATUS_EVERY_NS
-            self.write_status()
-
-    def write_status(self) -> None:
-        """Replace the status snapshot, when the station has one."""
-        if self._config.status_file is not None:
-            write_status(self._config.status_file, self._status())
-
-    def _status(self) -> dict[str, Any]:
-        alarms = self._pipeline.alarms.snapshot()
-        return {
-            "station": self._config.station,
-            "version": software_version(),
-            "written_utc": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-            "counts": self._pipeline.counts().as_dict(),
-            "alarms": [
-                {"name": a.name, "count": a.count, "detail": a.detail, "active": a.active} for a in alarms
-            ],
-        }
 
 
 def _run_info(station: Station, camera: Camera, started_ns: int, started: datetime) -> RunInfo:

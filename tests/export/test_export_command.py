@@ -47,8 +47,9 @@ def test_export_writes_a_bundle_and_says_what_it_is(
     assert export(features="2, 4 24", sigma=2) == 0
     bundle = open_bundle(tmp_path / "bundle")
     manifest = bundle.manifest
-    assert (manifest.map.grid[0], manifest.features, manifest.layers_used) == (4, (2, 4, 24), (2, 4))
-    assert (manifest.sigma, manifest.legacy_features) == (2.0, False)
+    assert (manifest.map.grid, manifest.map.layers, manifest.map.sigma_px) == ((4, 4), 2, 2.0)
+    head = manifest.head
+    assert (head.features, head.layers_used, head.legacy_features) == ((2, 4, 24), (2, 4), False)
     printed, complaints = capfd.readouterr()
     assert complaints == ""
     for expected in ("Reading the CLIP file", "Exporting to ONNX", "ViT 128x4", "4 x 4 patches", "2, 4"):
