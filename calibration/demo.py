@@ -22,6 +22,7 @@ from calibration.witness import Witness
 from edge.camera import Camera
 from edge.camera.scene import DEFAULT_PRODUCT, PRODUCTS, part_roi_px
 from edge.camera.synthetic import SyntheticCamera
+from edge.camera_config import SyntheticCameraConfig
 from edge.clock import MonotonicClock
 from edge.config import (
     DecisionConfig,
@@ -32,7 +33,6 @@ from edge.config import (
     RecorderOutputConfig,
     RecordsConfig,
     StationConfig,
-    SyntheticCameraConfig,
 )
 from edge.errors import ConfigError, OpenError
 from edge.station import RunEnd, Station, config_text, open_station, run_station, stop_on_signals

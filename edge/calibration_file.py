@@ -11,10 +11,11 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field
 
-from edge.config import DecisionConfig, Strict
+from edge.config import DecisionConfig
 from edge.decide import Thresholds
 from edge.errors import ConfigError
 from edge.manifest import BundleManifest, Finite, Preprocessing, Sha256
+from edge.strict_model import Strict
 from edge.yaml_file import load_model
 
 

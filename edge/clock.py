@@ -6,6 +6,8 @@ import threading
 import time
 from typing import Protocol
 
+MILLISECONDS_NS = 1_000_000
+
 
 class Clock(Protocol):
     """Monotonic nanoseconds, and waiting that a stop can cut short."""

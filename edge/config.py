@@ -11,26 +11,14 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from edge.camera_config import CameraConfig
 from edge.errors import ConfigError
 from edge.manifest import Finite, Precision
 from edge.messages import Box
+from edge.strict_model import Name, PositiveFloat, PositiveInt, Strict
 from edge.yaml_file import load_model
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-PositiveInt = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
-PartIds = tuple[PositiveInt, ...]
-
-MILLISECONDS_NS = 1_000_000
-
-
-class Strict(BaseModel):
-    """Frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class OnnxRuntimeConfig(Strict):
@@ -62,52 +50,6 @@ class TensorRtConfig(Strict):
 RunnerConfig = Annotated[
     OnnxRuntimeConfig | OnnxRuntimeGpuConfig | TensorRtConfig, Field(discriminator="backend")
 ]
-
-
-class SyntheticCameraConfig(Strict):
-    """The simulated line: `parts` parts (0: endless) of one product, `rate_per_min` of them a minute."""
-
-    backend: Literal["synthetic"]
-    product: str = "turned-ring"
-    seed: Annotated[int, Field(ge=0)] = 1
-    parts: Annotated[int, Field(ge=0)] = 0
-    rate_per_min: PositiveFloat = 240.0
-    defect_share: Share = 0.1
-    width_px: Annotated[int, Field(ge=512, le=8192, multiple_of=2)] = 2048
-    height_px: Annotated[int, Field(ge=512, le=8192, multiple_of=2)] = 1080
-
-
-class InjectedFaults(Strict):
-    """Faults that the replay camera adds on purpose; part ids count from 1.
-
-    missing: trigger without a frame · duplicated: the frame comes twice · truncated: the lower half did not
-    arrive · late: the frame comes `late_ms` after its time.
-    """
-
-    missing: PartIds = ()
-    duplicated: PartIds = ()
-    truncated: PartIds = ()
-    late: PartIds = ()
-    late_ms: PositiveFloat = 2000.0
-
-
-class ReplayCameraConfig(Strict):
-    """Pictures from disk: a folder of images (searched recursively, in name order) or a recorded run.
-
-    `timing: recorded` keeps the intervals of a recorded run, `fast` hands over each picture when the line is
-    ready for it, `rate` brings `rate_per_min` of them a minute.
-    """
-
-    backend: Literal["replay"]
-    source: Path
-    run: PositiveInt | None = None
-    timing: Literal["recorded", "fast", "rate"] = "fast"
-    rate_per_min: PositiveFloat = 120.0
-    parts: Annotated[int, Field(ge=0)] = 0
-    faults: InjectedFaults = InjectedFaults()
-
-
-CameraConfig = Annotated[SyntheticCameraConfig | ReplayCameraConfig, Field(discriminator="backend")]
 
 
 class PreprocessConfig(Strict):

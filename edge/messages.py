@@ -12,6 +12,9 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+RawImage = NDArray[np.uint8] | NDArray[np.uint16]
+"""A picture as it came, laid out as its `PixelFormat` says."""
+
 Box = tuple[int, int, int, int]
 """`(x, y, width, height)` in pixels, origin top left."""
 
@@ -22,6 +25,8 @@ class PixelFormat(str, Enum):
     BAYER_RG8 = "BayerRG8"  # (h, w) uint8, pixel (0, 0) red
     MONO8 = "Mono8"  # (h, w) uint8
     RGB8 = "RGB8"  # (h, w, 3) uint8, red first
+    BAYER_RG12 = "BayerRG12"  # (h, w) uint16 of 0 to 4095, pixel (0, 0) red
+    MONO12 = "Mono12"  # (h, w) uint16 of 0 to 4095
 
 
 class FrameStatus(str, Enum):
@@ -75,7 +80,7 @@ class Trigger:
 class Frame:
     """One raw picture of one part.
 
-    `image` is read-only uint8 as `pixel_format` says, or None when `status` is MISSING or OVERFLOW.
+    `image` is read-only, as `pixel_format` says, or None when `status` is MISSING or OVERFLOW.
     `frame_id` is the camera's own counter, unwrapped to 64 bit. `exposure_us` and `gain_db` are the values in
     force for this picture, NaN when the source does not know them.
     """
@@ -84,7 +89,7 @@ class Frame:
     frame_id: int
     triggered_ns: int
     captured_ns: int
-    image: NDArray[np.uint8] | None
+    image: RawImage | None
     pixel_format: PixelFormat
     exposure_us: float = float("nan")
     gain_db: float = float("nan")

@@ -14,20 +14,23 @@ from PIL import Image
 
 from edge.errors import FrameError
 from edge.manifest import Interpolation, Preprocessing
-from edge.messages import Box, PixelFormat
+from edge.messages import Box, PixelFormat, RawImage
 
 _FILTERS: dict[Interpolation, Image.Resampling] = {
     "pil_bicubic_antialias": Image.Resampling.BICUBIC,
     "pil_bilinear_antialias": Image.Resampling.BILINEAR,
 }
 
+_BAYER = (PixelFormat.BAYER_RG8, PixelFormat.BAYER_RG12)
+_DEEP = (PixelFormat.BAYER_RG12, PixelFormat.MONO12)
+TOP_12_BIT = 4095
+_TO_8_BITS = np.rint(np.arange(TOP_12_BIT + 1) * (255 / TOP_12_BIT)).astype(np.uint8)
+
 BAYER_MARGIN_PX = 2
 """A demosaiced pixel depends on raw pixels at most this far away, so the cut keeps that margin."""
 
 
-def input_tensor(
-    image: NDArray[np.uint8], pixel_format: PixelFormat, spec: Preprocessing
-) -> NDArray[np.float32]:
+def input_tensor(image: RawImage, pixel_format: PixelFormat, spec: Preprocessing) -> NDArray[np.float32]:
     """All steps: raw image → (1, 3, height, width) float32, RGB, normalised by the bundle's mean and std.
 
     Raises `FrameError` when the image does not have the layout of `pixel_format` or is smaller than the
@@ -37,22 +40,24 @@ def input_tensor(
     return normalise(resample(cut, spec.size_px, spec.interpolation), spec)
 
 
-def develop(
-    image: NDArray[np.uint8], pixel_format: PixelFormat, roi_px: Box | None = None
-) -> NDArray[np.uint8]:
-    """Cut to the region of interest and demosaic: (h, w) for Mono8, else (h, w, 3) RGB, uint8."""
+def develop(image: RawImage, pixel_format: PixelFormat, roi_px: Box | None = None) -> NDArray[np.uint8]:
+    """Cut to the region of interest and demosaic: (h, w) for a grey format, else (h, w, 3) RGB, uint8.
+
+    12 bits are demosaiced as they are and rounded to 8 bits afterwards, since the resampler takes 8.
+    """
     _check_layout(image, pixel_format)
     x, y, width, height = covered_box(image, roi_px)
-    if pixel_format is not PixelFormat.BAYER_RG8:
-        return image[y : y + height, x : x + width]
+    if pixel_format not in _BAYER:
+        return _in_8_bits(image[y : y + height, x : x + width])
     top, left = _even_margin(y), _even_margin(x)
     cut = image[top : y + height + BAYER_MARGIN_PX, left : x + width + BAYER_MARGIN_PX]
     # OpenCV's name for GenICam's BayerRG: red at (0, 0), hence the even corner.
-    rgb = np.asarray(cv2.cvtColor(cut, cv2.COLOR_BayerRGGB2RGB), np.uint8)
+    colours: RawImage = np.asarray(cv2.cvtColor(cut, cv2.COLOR_BayerRGGB2RGB))  # type: ignore[assignment]
+    rgb = _in_8_bits(colours)
     return rgb[y - top : y - top + height, x - left : x - left + width]
 
 
-def covered_box(image: NDArray[np.uint8], roi_px: Box | None) -> Box:
+def covered_box(image: RawImage, roi_px: Box | None) -> Box:
     """The part of the frame that the input tensor covers. Raises `FrameError` when it lies outside."""
     height, width = image.shape[:2]
     if roi_px is None:
@@ -93,10 +98,18 @@ def _even_margin(start: int) -> int:
     return max(0, start - BAYER_MARGIN_PX) // 2 * 2
 
 
-def _check_layout(image: NDArray[np.uint8], pixel_format: PixelFormat) -> None:
+def _in_8_bits(image: RawImage) -> NDArray[np.uint8]:
+    """uint8 as it is; 0 to 4095 rounded to 0 to 255."""
+    if image.dtype == np.uint8:
+        return np.asarray(image, np.uint8)
+    return np.asarray(_TO_8_BITS[np.minimum(image, TOP_12_BIT)], np.uint8)
+
+
+def _check_layout(image: RawImage, pixel_format: PixelFormat) -> None:
     colour = pixel_format is PixelFormat.RGB8
     fits = image.ndim == (3 if colour else 2) and (not colour or image.shape[2] == 3)
-    if image.dtype != np.uint8 or not fits or 0 in image.shape:
+    dtype = np.uint16 if pixel_format in _DEEP else np.uint8
+    if image.dtype != dtype or not fits or 0 in image.shape:
         raise FrameError(
             f"A {pixel_format.value} frame came as {image.dtype} {image.shape}.",
             do="Set the camera's pixel format to the one that the station file names.",

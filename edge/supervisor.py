@@ -7,8 +7,8 @@ from datetime import datetime, timezone
 from typing import Any, Protocol
 
 from edge.account import Counts
-from edge.clock import Clock
-from edge.config import MILLISECONDS_NS, StationConfig
+from edge.clock import MILLISECONDS_NS, Clock
+from edge.config import StationConfig
 from edge.health import Alarms, notify_service_manager, write_status
 from edge.version import software_version
 

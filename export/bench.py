@@ -25,6 +25,7 @@ from rich.table import Table
 
 from edge.bundle import Bundle, open_bundle
 from edge.camera import Camera, CameraCounters, TriggerListener
+from edge.camera_config import ReplayCameraConfig
 from edge.clock import Clock, MonotonicClock
 from edge.config import (
     DecisionConfig,
@@ -34,7 +35,6 @@ from edge.config import (
     OnnxRuntimeConfig,
     RecorderOutputConfig,
     RecordsConfig,
-    ReplayCameraConfig,
     StationConfig,
 )
 from edge.decide import FrameLimits, Thresholds

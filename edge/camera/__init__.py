@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from edge.camera_config import CameraConfig, ReplayCameraConfig, SyntheticCameraConfig
 from edge.clock import Clock
-from edge.config import CameraConfig, SyntheticCameraConfig
 from edge.messages import Frame, Trigger
 
 TriggerListener = Callable[[Trigger], None]
@@ -64,6 +64,10 @@ def open_camera(config: CameraConfig, on_trigger: TriggerListener, clock: Clock)
         from edge.camera.synthetic import SyntheticCamera
 
         return SyntheticCamera(config, on_trigger, clock)
-    from edge.camera.replay import ReplayCamera
+    if isinstance(config, ReplayCameraConfig):
+        from edge.camera.replay import ReplayCamera
 
-    return ReplayCamera(config, on_trigger, clock)
+        return ReplayCamera(config, on_trigger, clock)
+    from edge.camera.genicam import GenICamCamera
+
+    return GenICamCamera(config, on_trigger, clock)

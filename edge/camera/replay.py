@@ -18,8 +18,8 @@ from dataclasses import dataclass, field, replace
 
 from edge.camera import CameraCounters, TriggerListener
 from edge.camera.replay_source import Shot, open_source
-from edge.clock import Clock
-from edge.config import MILLISECONDS_NS, ReplayCameraConfig
+from edge.camera_config import ReplayCameraConfig
+from edge.clock import MILLISECONDS_NS, Clock
 from edge.messages import Frame, FrameStatus, Trigger
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edge.camera.image_file import image_files, read_image
-from edge.config import ReplayCameraConfig
+from edge.camera_config import ReplayCameraConfig
 from edge.errors import ConfigError, EdgeError, OperateError
 from edge.messages import Frame, FrameStatus, PixelFormat
 from edge.records import DATABASE, PartRecord, open_records

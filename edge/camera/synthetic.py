@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from edge.camera import CameraCounters, TriggerListener
 from edge.camera.scene import PRODUCTS, Defect, Line, RenderedPart
+from edge.camera_config import SyntheticCameraConfig
 from edge.clock import Clock
-from edge.config import SyntheticCameraConfig
 from edge.errors import ConfigError
 from edge.messages import Frame, PixelFormat, Trigger
 

@@ -16,11 +16,10 @@ from typing import Literal, Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.config import Sample
 from edge.errors import OperateError
-from edge.messages import Outcome
+from edge.messages import Outcome, RawImage
 from edge.records.record import Picture
 
 KeepPolicy = Literal["all", "rejects", "none"] | Sample
@@ -64,10 +63,12 @@ def picture_path(run: int, part_id: int) -> str:
     return f"{FRAMES}/{run}/{part_id}.png"
 
 
-def encode_picture(image: NDArray[np.uint8]) -> bytes:
-    """(h, w) or (h, w, 3) RGB uint8 → PNG, without loss. Raises `OperateError` for any other array."""
+def encode_picture(image: RawImage) -> bytes:
+    """(h, w) uint8 or uint16, or (h, w, 3) RGB uint8 → PNG, without loss. Raises `OperateError` for any other
+    array."""
     colour = image.ndim == 3 and image.shape[2] == 3
-    if image.dtype != np.uint8 or image.size == 0 or not (colour or image.ndim == 2):
+    known = image.dtype == np.uint8 or (image.dtype == np.uint16 and not colour)
+    if not known or image.size == 0 or not (colour or image.ndim == 2):
         raise OperateError(
             f"A frame of {image.dtype} {image.shape} cannot be kept as a picture.",
             do="Set the camera to one of the pixel formats that the station knows.",
@@ -82,12 +83,13 @@ def encode_picture(image: NDArray[np.uint8]) -> bytes:
     return content.tobytes()
 
 
-def decode_picture(content: bytes) -> NDArray[np.uint8]:
+def decode_picture(content: bytes) -> RawImage:
     """What `encode_picture` was given, read-only. Raises `OperateError` when it is not such a PNG."""
     stored = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
-    if stored is None or stored.dtype != np.uint8 or stored.ndim not in (2, 3):
+    if stored is None or stored.dtype not in (np.uint8, np.uint16) or stored.ndim not in (2, 3):
         raise OperateError("A stored picture is not a whole PNG.", do="Restore the records from a backup.")
-    image = np.asarray(cv2.cvtColor(stored, cv2.COLOR_BGR2RGB) if stored.ndim == 3 else stored, np.uint8)
+    rgb = cv2.cvtColor(stored, cv2.COLOR_BGR2RGB) if stored.ndim == 3 else stored
+    image: RawImage = np.asarray(rgb)  # type: ignore[assignment]
     image.flags.writeable = False
     return image
 
@@ -137,7 +139,7 @@ class FrameArchive:
         written = {picture.path for picture in pictures}
         self._removed = [picture for picture in self._removed if picture.path not in written]
 
-    def write(self, run: int, part_id: int, image: NDArray[np.uint8]) -> Picture | None:
+    def write(self, run: int, part_id: int, image: RawImage) -> Picture | None:
         """Keep one frame, removing the oldest ones first where the budget asks for it.
 
         None when the budget has no room for it even so. Raises `OSError` when the disk refuses, and

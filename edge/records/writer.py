@@ -17,11 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edge.errors import OperateError
-from edge.messages import Frame
+from edge.messages import Frame, RawImage
 from edge.records.archive import keeps
 from edge.records.record import PartRecord, Picture
 from edge.records.store import RecordStore, RefusedRecordError, StoreFullError
@@ -52,7 +49,7 @@ class WriterLimits:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
     record: PartRecord
-    image: NDArray[np.uint8] | None
+    image: RawImage | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +214,7 @@ class RecordWriter:
                 self._pictures_waiting -= waiting.image is not None
                 self._unsaved.append(_Unsaved(replace(waiting.record, image_path=path), picture))
 
-    def _keep(self, record: PartRecord, image: NDArray[np.uint8]) -> Picture | None:
+    def _keep(self, record: PartRecord, image: RawImage) -> Picture | None:
         if self._rows_full:
             self._tally.drop_picture("the disk is full")
             return None
@@ -235,7 +232,7 @@ class RecordWriter:
         self._pictures_full = False
         return picture
 
-    def _write_picture(self, part_id: int, image: NDArray[np.uint8]) -> Picture | None:
+    def _write_picture(self, part_id: int, image: RawImage) -> Picture | None:
         archive, run = self._store.archive, self._store.run
         picture = archive.write(run, part_id, image)
         if picture is None and self._unsaved:

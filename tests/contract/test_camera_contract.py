@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from edge.camera import CameraCounters, open_camera
-from edge.config import ReplayCameraConfig, SyntheticCameraConfig
+from edge.camera_config import ReplayCameraConfig, SyntheticCameraConfig
 from edge.messages import FrameStatus, PixelFormat
 
 PARTS = 4

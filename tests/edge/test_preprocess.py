@@ -51,6 +51,28 @@ def test_grey_equals_the_same_picture_in_three_channels():
     )
 
 
+@pytest.mark.parametrize(
+    ("deep", "shallow"),
+    [
+        (PixelFormat.BAYER_RG12, PixelFormat.BAYER_RG8),
+        (PixelFormat.MONO12, PixelFormat.MONO8),
+    ],
+)
+def test_12_bits_give_the_8_bit_picture(deep, shallow):
+    # A smooth picture, so that demosaicing before or after the rounding differs by less than a level.
+    rows, columns = np.mgrid[0:40, 0:60]
+    fine = (1000 + 30 * rows + 20 * columns).astype(np.uint16)
+    found = develop(fine, deep, (4, 2, 30, 20))
+    assert found.dtype == np.uint8
+    wanted = develop(np.rint(fine * (255 / 4095)).astype(np.uint8), shallow, (4, 2, 30, 20))
+    assert np.abs(found.astype(int) - wanted).max() <= 1
+
+
+def test_12_bits_reach_from_black_to_white():
+    image = np.array([[0, 4095], [8, 65535]], np.uint16)
+    np.testing.assert_array_equal(develop(image, PixelFormat.MONO12), [[0, 255], [0, 255]])
+
+
 @pytest.mark.parametrize("channel", [0, 1, 2])
 def test_bayer_colours_stay_in_their_channel(channel):
     rgb = np.zeros((16, 20, 3), np.uint8)

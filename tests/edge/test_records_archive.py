@@ -67,6 +67,13 @@ def test_colours_are_in_the_order_that_other_programs_expect(tmp_path):
         assert image.getpixel((0, 0)) == (255, 0, 0)
 
 
+def test_12_bits_are_kept_as_they_are():
+    image = np.random.default_rng(2).integers(0, 4096, (6, 7), dtype=np.uint16)
+    found = decode_picture(encode_picture(image))
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found, image)
+
+
 def test_a_view_with_gaps_is_kept_as_it_looks(noise_image):
     image = noise_image(1)[::2, 1::3]
     np.testing.assert_array_equal(decode_picture(encode_picture(image)), image)
@@ -75,7 +82,8 @@ def test_a_view_with_gaps_is_kept_as_it_looks(noise_image):
 @pytest.mark.parametrize(
     "image",
     [
-        np.zeros((4, 4), np.uint16),
+        np.zeros((4, 4), np.float32),
+        np.zeros((4, 4, 3), np.uint16),
         np.zeros((4, 4, 2), np.uint8),
         np.zeros((4, 4, 4), np.uint8),
         np.zeros((0, 4), np.uint8),

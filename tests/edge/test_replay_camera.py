@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from edge.camera.replay import ReplayCamera
-from edge.config import ReplayCameraConfig
+from edge.camera_config import ReplayCameraConfig
 from edge.errors import ConfigError, OpenError
 from edge.messages import FrameStatus, PixelFormat
 from edge.records import DATABASE

@@ -7,7 +7,7 @@ import pytest
 
 from edge.camera.scene import PRODUCTS, Line
 from edge.camera.synthetic import READOUT_NS, SyntheticCamera
-from edge.config import SyntheticCameraConfig
+from edge.camera_config import SyntheticCameraConfig
 from edge.errors import ConfigError
 
 
