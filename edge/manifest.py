@@ -22,7 +22,13 @@ GOLDEN = "golden.npz"
 PARITY = "parity.json"
 
 Precision = Literal["fp32", "fp16"]
-Interpolation = Literal["pil_bicubic_antialias", "pil_bilinear_antialias"]
+Interpolation = Literal[
+    "pil_bicubic_antialias",
+    "pil_bilinear_antialias",
+    "fast_bicubic_antialias",
+    "fast_bilinear_antialias",
+]
+"""`pil_`: Pillow's own resampler, which the networks were trained with · `fast_`: `edge.fast_resample`."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Positive = Annotated[int, Field(gt=0)]

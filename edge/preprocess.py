@@ -2,7 +2,8 @@
 
 The contract is CLIP's (open_clip's `PreprocessCfg` written as data): resize straight to the input size with
 PIL's antialiased resampling, aspect ratio not kept, RGB, divide by 255, subtract mean, divide by std. A frame
-from a camera is demosaiced first and cut to the region of interest; nothing lossy happens in between.
+from a camera is demosaiced first and cut to the region of interest; nothing lossy happens in between. A bundle
+may name the fast resampler (`edge.fast_resample`) in place of PIL's.
 """
 
 from __future__ import annotations
@@ -13,17 +14,25 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge.errors import FrameError
+from edge.fast_resample import Kernel, reducible, resample_bayer, resample_channels
 from edge.manifest import Interpolation, Preprocessing
 from edge.messages import Box, PixelFormat, RawImage
 
 _FILTERS: dict[Interpolation, Image.Resampling] = {
     "pil_bicubic_antialias": Image.Resampling.BICUBIC,
     "pil_bilinear_antialias": Image.Resampling.BILINEAR,
+    "fast_bicubic_antialias": Image.Resampling.BICUBIC,
+    "fast_bilinear_antialias": Image.Resampling.BILINEAR,
+}
+
+_FAST_KERNELS: dict[Interpolation, Kernel] = {
+    "fast_bicubic_antialias": "bicubic",
+    "fast_bilinear_antialias": "bilinear",
 }
 
 _BAYER = (PixelFormat.BAYER_RG8, PixelFormat.BAYER_RG12)
 _DEEP = (PixelFormat.BAYER_RG12, PixelFormat.MONO12)
-TOP_12_BIT = 4095
+TOP_8_BIT, TOP_12_BIT = 255, 4095
 _TO_8_BITS = np.rint(np.arange(TOP_12_BIT + 1) * (255 / TOP_12_BIT)).astype(np.uint8)
 
 BAYER_MARGIN_PX = 2
@@ -36,6 +45,8 @@ def input_tensor(image: RawImage, pixel_format: PixelFormat, spec: Preprocessing
     Raises `FrameError` when the image does not have the layout of `pixel_format` or is smaller than the
     region of interest.
     """
+    if spec.interpolation in _FAST_KERNELS:
+        return _normalised(_fast_channels(image, pixel_format, spec), spec)
     cut = develop(image, pixel_format, spec.roi_px)
     return normalise(resample(cut, spec.size_px, spec.interpolation), spec)
 
@@ -76,7 +87,10 @@ def resample(
     size_px: tuple[int, int],
     interpolation: Interpolation = "pil_bicubic_antialias",
 ) -> NDArray[np.uint8]:
-    """PIL's antialiased resampling to (height, width), uint8. Grey stays grey: the result is the same."""
+    """PIL's antialiased resampling to (height, width), uint8. Grey stays grey: the result is the same.
+
+    For a fast interpolation it is PIL's with the same kernel: to look at, not what the network gets.
+    """
     pil = Image.fromarray(np.ascontiguousarray(image))
     return np.asarray(pil.resize(size_px[::-1], _FILTERS[interpolation]))
 
@@ -91,6 +105,24 @@ def normalise(image: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float
     for channel, plane in enumerate(planes):
         np.take(table[channel], plane, out=tensor[0, channel])
     return tensor
+
+
+def _fast_channels(image: RawImage, pixel_format: PixelFormat, spec: Preprocessing) -> NDArray[np.float32]:
+    """Raw image → (1 or 3, height, width) float32 in [0, 1] by the fast resampler."""
+    _check_layout(image, pixel_format)
+    x, y, width, height = covered_box(image, spec.roi_px)
+    kernel, top = _FAST_KERNELS[spec.interpolation], TOP_12_BIT if pixel_format in _DEEP else TOP_8_BIT
+    if pixel_format in _BAYER and reducible((height, width), spec.size_px):
+        cut, red = image[y : y + height, x : x + width], (y % 2, x % 2)
+        return resample_bayer(cut, red, spec.size_px, kernel, top) / np.float32(top)
+    cut = develop(image, pixel_format, spec.roi_px)
+    return resample_channels(cut, spec.size_px, kernel, TOP_8_BIT) / np.float32(TOP_8_BIT)
+
+
+def _normalised(channels: NDArray[np.float32], spec: Preprocessing) -> NDArray[np.float32]:
+    """(1 or 3, h, w) in [0, 1] → (1, 3, h, w); grey fills all three."""
+    mean, std = (np.asarray(values, np.float32)[:, None, None] for values in (spec.mean, spec.std))
+    return np.ascontiguousarray(((channels - mean) / std)[None])
 
 
 def _even_margin(start: int) -> int:
