@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from edge.camera_config import CameraConfig
 from edge.errors import ConfigError
-from edge.manifest import Finite, Precision
+from edge.manifest import Finite, Precision, Tiles
 from edge.messages import Box
 from edge.strict_model import Name, PositiveFloat, PositiveInt, Strict
 from edge.yaml_file import load_model
@@ -53,9 +53,15 @@ RunnerConfig = Annotated[
 
 
 class PreprocessConfig(Strict):
-    """What the station adds to the bundle's preprocessing: the region of the frame where the part lies."""
+    """What the station adds to the bundle's preprocessing: the region of the frame where the part lies, the tiles
+    it is seen through, and the folder of the camera calibration that corrects the raw frame first.
+
+    `mm_per_px` is taken from the camera calibration where it is not given.
+    """
 
     roi_px: Box | None = None
+    tiles: Tiles | None = None
+    camera_calibration: Path | None = None
     mm_per_px: PositiveFloat | None = None
 
 

@@ -9,19 +9,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge.anomaly_map import full_map, image_score
 from edge.bundle import Bundle
+from edge.correction import Correction
 from edge.decide import FrameLimits, Thresholds, decide, fault_verdict, frame_fault
 from edge.errors import FrameError, OperateError
-from edge.manifest import Preprocessing
-from edge.messages import Box, Frame, Inspection, Reason, StageTimings, Verdict
+from edge.manifest import Preprocessing, Tiles
+from edge.messages import Box, Frame, Inspection, PixelFormat, RawImage, Reason, StageTimings, Verdict
 from edge.preprocess import covered_box, input_tensor
 from edge.runner import Runner
+from edge.tiles import stitched, tile_boxes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _View:
+    """What one tile says, and how long each stage took."""
+
+    score: float
+    anomaly_map: NDArray[np.float32]
+    preprocess_ms: float
+    runner_ms: float
+    anomaly_map_ms: float
 
 
 @dataclass(frozen=True, slots=True)
 class Inspector:
-    """A bundle, a runner for it, and the preprocessing in force at this station.
+    """A bundle, a runner for it, and the preprocessing in force at this station, with the `correction` that it
+    names. With tiles the image score is the largest of theirs.
 
     `clock` gives nanoseconds and serves the stage timings alone.
     """
@@ -30,6 +47,7 @@ class Inspector:
     runner: Runner
     preprocessing: Preprocessing
     clock: Callable[[], int]
+    correction: Correction | None = None
 
     def inspect(self, frame: Frame) -> Inspection:
         """Score one frame. Raises `FrameError` when the frame does not allow it, `OperateError` when the
@@ -38,19 +56,33 @@ class Inspector:
             raise FrameError(
                 f"Part {frame.part_id} has no picture.", do="Look at the camera's own counters and cable."
             )
+        region = covered_box(frame.image, self.preprocessing.roi_px)
+        boxes = tile_boxes(region, self.preprocessing.tiles)
+        views = [self._look(frame.image, frame.pixel_format, box) for box in boxes]
         begin = self.clock()
-        tensor = input_tensor(frame.image, frame.pixel_format, self.preprocessing)
+        anomaly_map = stitched([view.anomaly_map for view in views], boxes, region)
+        timings = StageTimings(
+            sum(view.preprocess_ms for view in views),
+            sum(view.runner_ms for view in views),
+            sum(view.anomaly_map_ms for view in views) + _ms(self.clock() - begin),
+        )
+        # numpy's maximum hands a NaN on, where the built-in one may swallow it.
+        score = float(np.max([view.score for view in views]))
+        return Inspection(frame.part_id, score, anomaly_map, region, self.bundle.bundle_id, timings)
+
+    def _look(self, image: RawImage, pixel_format: PixelFormat, box: Box) -> _View:
+        """Score one box of the frame."""
+        manifest = self.bundle.manifest
+        spec = self.preprocessing.model_copy(update={"roi_px": box})
+        begin = self.clock()
+        tensor = input_tensor(image, pixel_format, spec, self.correction)
         prepared = self.clock()
         prediction = self.runner.infer(tensor)
         predicted = self.clock()
-        manifest = self.bundle.manifest
         anomaly_map = full_map(prediction.grid_map, manifest.map, manifest.preprocessing.size_px)
         score = image_score(prediction.score, anomaly_map, manifest.score)
-        timings = StageTimings(
-            _ms(prepared - begin), _ms(predicted - prepared), _ms(self.clock() - predicted)
-        )
-        roi = covered_box(frame.image, self.preprocessing.roi_px)
-        return Inspection(frame.part_id, score, anomaly_map, roi, self.bundle.bundle_id, timings)
+        times = _ms(prepared - begin), _ms(predicted - prepared), _ms(self.clock() - predicted)
+        return _View(score, anomaly_map, *times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +120,20 @@ class Judge:
         return fault_verdict(frame.part_id, reason, self.thresholds, self.bundle_id)
 
 
-def effective_preprocessing(bundle: Bundle, roi_px: Box | None) -> Preprocessing:
-    """The bundle's preprocessing with the station's region of interest, when it declares one."""
-    if roi_px is None:
-        return bundle.manifest.preprocessing
-    return bundle.manifest.preprocessing.model_copy(update={"roi_px": roi_px})
+def effective_preprocessing(
+    bundle: Bundle,
+    roi_px: Box | None = None,
+    tiles: Tiles | None = None,
+    correction: Correction | None = None,
+) -> Preprocessing:
+    """The bundle's preprocessing with what the station declares: region of interest, tiles, correction."""
+    declared = {
+        "roi_px": roi_px,
+        "tiles": tiles,
+        "correction_id": None if correction is None else correction.correction_id,
+    }
+    kept = {name: value for name, value in declared.items() if value is not None}
+    return bundle.manifest.preprocessing.model_copy(update=kept)
 
 
 def _ms(nanoseconds: int) -> float:

@@ -50,11 +50,21 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Tiles(_Strict):
+    """The region of interest through `rows` x `columns` tiles, each sharing `overlap` of its side with the
+    next."""
+
+    rows: Annotated[int, Field(ge=1, le=16)]
+    columns: Annotated[int, Field(ge=1, le=16)]
+    overlap: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+
+
 class Preprocessing(_Strict):
     """How a raw frame becomes the input tensor; see `edge.preprocess` for the steps.
 
     `roi_px` is the region of the raw frame that is inspected, None for the whole frame. A station may narrow
-    it; the identity of a threshold includes the result. `height_px` and `width_px` are the input's.
+    it, cut it into `tiles`, and correct the raw frame (`correction_id`, see `edge.correction`); the identity of
+    a threshold includes the result. `height_px` and `width_px` are the input's.
     """
 
     height_px: Positive
@@ -64,6 +74,8 @@ class Preprocessing(_Strict):
     colour_order: Literal["RGB"] = "RGB"
     mean: Three
     std: Three
+    tiles: Tiles | None = None
+    correction_id: Sha256 | None = None
 
     @model_validator(mode="after")
     def _usable(self) -> Preprocessing:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from edge.correction import Correction
 from edge.errors import FrameError
 from edge.fast_resample import Kernel, reducible, resample_bayer, resample_channels
 from edge.manifest import Interpolation, Preprocessing
@@ -39,29 +40,54 @@ BAYER_MARGIN_PX = 2
 """A demosaiced pixel depends on raw pixels at most this far away, so the cut keeps that margin."""
 
 
-def input_tensor(image: RawImage, pixel_format: PixelFormat, spec: Preprocessing) -> NDArray[np.float32]:
+def input_tensor(
+    image: RawImage, pixel_format: PixelFormat, spec: Preprocessing, correction: Correction | None = None
+) -> NDArray[np.float32]:
     """All steps: raw image → (1, 3, height, width) float32, RGB, normalised by the bundle's mean and std.
 
-    Raises `FrameError` when the image does not have the layout of `pixel_format` or is smaller than the
-    region of interest.
+    `spec.tiles` are the caller's affair: `spec.roi_px` is taken as one piece. Raises `FrameError` when the image
+    does not have the layout of `pixel_format`, is smaller than the region of interest, or does not suit the
+    `correction`, and when the correction is another one than `spec` names.
     """
+    if spec.correction_id != (None if correction is None else correction.correction_id):
+        raise FrameError(
+            "The preprocessing names another camera calibration than the one at hand.",
+            do="Start the daemon again with the calibration that the thresholds were set with.",
+        )
     if spec.interpolation in _FAST_KERNELS:
-        return _normalised(_fast_channels(image, pixel_format, spec), spec)
-    cut = develop(image, pixel_format, spec.roi_px)
+        return _normalised(_fast_channels(image, pixel_format, spec, correction), spec)
+    cut = develop(image, pixel_format, spec.roi_px, correction)
     return normalise(resample(cut, spec.size_px, spec.interpolation), spec)
 
 
-def develop(image: RawImage, pixel_format: PixelFormat, roi_px: Box | None = None) -> NDArray[np.uint8]:
+def develop(
+    image: RawImage,
+    pixel_format: PixelFormat,
+    roi_px: Box | None = None,
+    correction: Correction | None = None,
+) -> NDArray[np.uint8]:
     """Cut to the region of interest and demosaic: (h, w) for a grey format, else (h, w, 3) RGB, uint8.
 
     12 bits are demosaiced as they are and rounded to 8 bits afterwards, since the resampler takes 8.
     """
     _check_layout(image, pixel_format)
-    x, y, width, height = covered_box(image, roi_px)
+    box = covered_box(image, roi_px)
+    if correction is not None and correction.lens is not None:
+        whole = (0, 0, image.shape[1], image.shape[0])
+        return correction.undistorted(_developed(image, pixel_format, whole, correction), box)
+    return _developed(image, pixel_format, box, correction)
+
+
+def _developed(
+    image: RawImage, pixel_format: PixelFormat, box: Box, correction: Correction | None
+) -> NDArray[np.uint8]:
+    x, y, width, height = box
     if pixel_format not in _BAYER:
-        return _in_8_bits(image[y : y + height, x : x + width])
+        return _in_8_bits(_levelled(image, box, correction))
     top, left = _even_margin(y), _even_margin(x)
-    cut = image[top : y + height + BAYER_MARGIN_PX, left : x + width + BAYER_MARGIN_PX]
+    bottom = min(image.shape[0], y + height + BAYER_MARGIN_PX)
+    right = min(image.shape[1], x + width + BAYER_MARGIN_PX)
+    cut = _levelled(image, (left, top, right - left, bottom - top), correction)
     # OpenCV's name for GenICam's BayerRG: red at (0, 0), hence the even corner.
     colours: RawImage = np.asarray(cv2.cvtColor(cut, cv2.COLOR_BayerRGGB2RGB))  # type: ignore[assignment]
     rgb = _in_8_bits(colours)
@@ -107,15 +133,25 @@ def normalise(image: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float
     return tensor
 
 
-def _fast_channels(image: RawImage, pixel_format: PixelFormat, spec: Preprocessing) -> NDArray[np.float32]:
+def _levelled(image: RawImage, box: Box, correction: Correction | None) -> RawImage:
+    if correction is not None:
+        return correction.levelled(image, box)
+    x, y, width, height = box
+    return image[y : y + height, x : x + width]
+
+
+def _fast_channels(
+    image: RawImage, pixel_format: PixelFormat, spec: Preprocessing, correction: Correction | None
+) -> NDArray[np.float32]:
     """Raw image → (1 or 3, height, width) float32 in [0, 1] by the fast resampler."""
     _check_layout(image, pixel_format)
-    x, y, width, height = covered_box(image, spec.roi_px)
+    box = x, y, width, height = covered_box(image, spec.roi_px)
     kernel, top = _FAST_KERNELS[spec.interpolation], TOP_12_BIT if pixel_format in _DEEP else TOP_8_BIT
-    if pixel_format in _BAYER and reducible((height, width), spec.size_px):
-        cut, red = image[y : y + height, x : x + width], (y % 2, x % 2)
+    straight = correction is None or correction.lens is None
+    if pixel_format in _BAYER and straight and reducible((height, width), spec.size_px):
+        cut, red = _levelled(image, box, correction), (y % 2, x % 2)
         return resample_bayer(cut, red, spec.size_px, kernel, top) / np.float32(top)
-    cut = develop(image, pixel_format, spec.roi_px)
+    cut = develop(image, pixel_format, box, correction)
     return resample_channels(cut, spec.size_px, kernel, TOP_8_BIT) / np.float32(TOP_8_BIT)
 
 

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from edge.bundle import open_bundle
+from edge.camera_calibration import station_correction
 from edge.config import StationConfig
 from edge.errors import ConfigError
 from edge.inspection import Inspector
@@ -33,10 +34,11 @@ def recorded_inspector(info: RunInfo, moved: Path | None = None) -> Iterator[Ins
             f"{info.bundle_id[:12]}.",
             do="Give the run's own bundle with --bundle.",
         )
+    correction = station_correction(config)[1]
     runner = open_runner(bundle, config.runner)
     try:
         preprocessing = Preprocessing.model_validate(info.preprocessing)
-        yield Inspector(bundle, runner, preprocessing, time.monotonic_ns)
+        yield Inspector(bundle, runner, preprocessing, time.monotonic_ns, correction)
     finally:
         runner.close()
 

@@ -19,8 +19,10 @@ from edge.account import Counts
 from edge.bundle import Bundle, open_bundle
 from edge.calibration_file import check_reachable, thresholds_in_force
 from edge.camera import Camera, CameraCounters, TriggerListener, open_camera
+from edge.camera_calibration import station_correction
 from edge.clock import Clock
 from edge.config import StationConfig
+from edge.correction import Correction
 from edge.decide import FrameLimits, Thresholds
 from edge.errors import BundleError, OperateError
 from edge.golden import GoldenResult, check_golden
@@ -45,6 +47,7 @@ class Station:
     bundle: Bundle
     runner: Runner
     preprocessing: Preprocessing
+    correction: Correction | None
     thresholds: Thresholds
     golden: GoldenResult
 
@@ -79,10 +82,12 @@ def open_station(config: StationConfig) -> Iterator[Station]:
     Raises `BundleError`, `OpenError` or `ConfigError`; the station is then not ready.
     """
     bundle = open_bundle(config.bundle)
-    preprocessing = effective_preprocessing(bundle, config.preprocess.roi_px)
-    thresholds = thresholds_in_force(
-        config.decision, bundle.bundle_id, preprocessing, config.preprocess.mm_per_px
+    calibration, correction = station_correction(config)
+    preprocessing = effective_preprocessing(
+        bundle, config.preprocess.roi_px, config.preprocess.tiles, correction
     )
+    mm_per_px = config.preprocess.mm_per_px or (calibration.mm_per_px if calibration else None)
+    thresholds = thresholds_in_force(config.decision, bundle.bundle_id, preprocessing, mm_per_px)
     check_reachable(thresholds, bundle.manifest)
     runner = open_runner(bundle, config.runner)
     try:
@@ -93,7 +98,7 @@ def open_station(config: StationConfig) -> Iterator[Station]:
                 f"score is off by {golden.score_difference:.2g}, the map by {golden.map_difference:.2g}.",
                 do="Do not inspect with this runner; report the two numbers with its version.",
             )
-        yield Station(config, bundle, runner, preprocessing, thresholds, golden)
+        yield Station(config, bundle, runner, preprocessing, correction, thresholds, golden)
     finally:
         runner.close()
 
@@ -119,7 +124,9 @@ def run_station(
         started_ns, started = clock.now_ns(), datetime.now(timezone.utc)
         writer = RecordWriter(store, alarms.raise_alarm, alarms.clear)
         line = RecordLine(writer, config.identity(), started_ns, started)
-        inspector = Inspector(station.bundle, station.runner, station.preprocessing, clock.now_ns)
+        inspector = Inspector(
+            station.bundle, station.runner, station.preprocessing, clock.now_ns, station.correction
+        )
         limits = FrameLimits(config.limits.exposure_us, config.limits.gain_db)
         judge = Judge(inspector, station.thresholds, limits, _log_error)
 

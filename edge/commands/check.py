@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edge.calibration_file import thresholds_in_force
 from edge.camera import open_camera
 from edge.clock import MonotonicClock
 from edge.config import StationConfig, load_station
@@ -88,12 +87,7 @@ def _golden(station: Station) -> str:
 
 def _thresholds(station: Station) -> str:
     decision = station.config.decision
-    found = thresholds_in_force(
-        decision,
-        station.bundle.bundle_id,
-        station.preprocessing,
-        station.config.preprocess.mm_per_px,
-    )
+    found = station.thresholds
     values = f"score {_shown(found.score)}, map {_shown(found.map)}, at least {found.min_area_px:g} px"
     if decision.calibration is None:
         return f"{values}; set by hand, so without any guarantee"
