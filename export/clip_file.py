@@ -1,7 +1,7 @@
-"""An OpenAI CLIP file → named float32 tensors and the architecture they spell.
+"""A CLIP file → float32 tensors under OpenAI's names and the architecture they spell.
 
-Nothing but the tensors says what the model is, so the architecture is inferred from their shapes and then
-every entry is checked against it.
+Nothing but the tensors says what the model is, so the layout is told from their names, the architecture is
+inferred from their shapes, and then every entry is checked against it.
 """
 
 from __future__ import annotations
@@ -14,21 +14,12 @@ from pathlib import Path
 from torch import Tensor
 
 from edge.errors import ModelFileError
+from export.clip_layouts import ACCEPTED, Layout, in_openai_names
+from export.stored_weights import files_of, read_tensors
 from export.transformer import HEAD_DIM
-from export.weights_file import (
-    Container,
-    check_finite,
-    container_of,
-    read_saved,
-    read_torchscript,
-    sha256_of,
-    tensor_entries,
-)
+from export.weights_file import check_finite, sha256_of
 
 Shape = tuple[int, ...]
-
-UNUSED_ENTRIES = frozenset({"input_resolution", "context_length", "vocab_size", "logit_scale"})
-"""Scalars of OpenAI's files that no result depends on; the first three repeat the shapes."""
 
 VISUAL = "visual."
 
@@ -39,6 +30,9 @@ KNOWN_BACKBONES = {
     (1024, 24, 14, 24): "ViT-L/14@336px",
 }
 """OpenAI's names by (vision width, layers, patch, native grid)."""
+
+BACKBONES_OF_TEXT_WIDTH = {512: ("ViT-B/32", "ViT-B/16"), 768: ("ViT-L/14", "ViT-L/14@336px")}
+"""The same names by the width of the text tower, which is all that prompts tell of a backbone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +81,17 @@ class ClipArchitecture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipWeights:
-    """The checked content of a CLIP file: OpenAI's entry names → float32 tensors on the CPU."""
+    """The checked content of a CLIP file: OpenAI's entry names → float32 tensors on the CPU.
+
+    `sha256` is that of the file, or of an index and the files it names in a row. `layout` is who named the
+    entries in it.
+    """
 
     path: Path
     sha256: str
     architecture: ClipArchitecture
     entries: Mapping[str, Tensor]
+    layout: Layout = Layout.OPENAI
 
     def vision_entries(self) -> dict[str, Tensor]:
         """Entries of the vision tower, without their `visual.` prefix."""
@@ -104,56 +103,52 @@ class ClipWeights:
 
 
 def read_clip_file(path: Path) -> ClipWeights:
-    """Read a TorchScript archive or a plain state dict with OpenAI's names.
+    """Read a CLIP ViT that OpenAI, open_clip or Hugging Face transformers saved, in any of their containers.
 
-    Raises `ModelFileError` when the file is unreadable, damaged, not a CLIP ViT, asks for code to be run, or
-    lacks an entry, has one too many, or one of the wrong shape.
+    Values stored in 16 bits are widened, in 64 bits rounded, to float32. Raises `ModelFileError` when the file
+    is unreadable, damaged, not a CLIP ViT, asks for code to be run, or lacks an entry, has one too many, or
+    one of the wrong shape.
     """
-    sha256 = sha256_of(path)
-    if container_of(path) is Container.TORCHSCRIPT:
-        stored = read_torchscript(path)
-    else:
-        stored = tensor_entries(read_saved(path), path)
-    entries = {name: tensor.float() for name, tensor in stored.items() if name not in UNUSED_ENTRIES}
-    architecture = infer_architecture(entries, path)
-    _check_entries(entries, architecture.shapes(), path)
+    sha256 = sha256_of(*files_of(path))
+    stored, layout = in_openai_names(read_tensors(path), path)
+    architecture = infer_architecture(stored, path)
+    _check_entries(stored, architecture.shapes(), path)
+    entries = {name: tensor.float() for name, tensor in stored.items()}
     check_finite(entries, path)
-    return ClipWeights(path, sha256, architecture, entries)
+    return ClipWeights(path, sha256, architecture, entries, layout)
 
 
 def infer_architecture(entries: Mapping[str, Tensor], path: Path) -> ClipArchitecture:
     """The architecture that the shapes spell. Raises `ModelFileError` when they spell no CLIP ViT."""
-    _check_is_vit(entries, path)
     conv1 = _entry(entries, "visual.conv1.weight", 4, path)
     projection = _entry(entries, "text_projection", 2, path)
     vocabulary = _entry(entries, "token_embedding.weight", 2, path)
+    positions = _entry(entries, "visual.positional_embedding", 2, path)
     architecture = ClipArchitecture(
         vision_width=conv1.shape[0],
         vision_layers=_layers(entries, "visual.transformer."),
         patch=conv1.shape[2],
-        native_grid=math.isqrt(_entry(entries, "visual.positional_embedding", 2, path).shape[0] - 1),
+        native_grid=math.isqrt(positions.shape[0] - 1),
         embed_dim=projection.shape[1],
         context_length=_entry(entries, "positional_embedding", 2, path).shape[0],
         vocab_size=vocabulary.shape[0],
         text_width=_entry(entries, "ln_final.weight", 1, path).shape[0],
         text_layers=_layers(entries, "transformer."),
     )
+    _check_counts(architecture, path)
     _check_heads(architecture, path)
     return architecture
 
 
-def _check_is_vit(entries: Mapping[str, Tensor], path: Path) -> None:
-    if "visual.proj" in entries:
-        return
-    if "visual.layer1.0.conv1.weight" in entries:
-        raise ModelFileError(
-            f"{path} is a CLIP with a ResNet image tower, which AnomalyCLIP does not support.",
-            do="Give one of OpenAI's ViT files: ViT-B/32, ViT-B/16, ViT-L/14 or ViT-L/14@336px.",
-        )
-    raise ModelFileError(
-        f"{path} is not an OpenAI CLIP file: it has no entry visual.proj.",
-        do="Give OpenAI's .pt file, or its state dict with the same entry names.",
-    )
+def _check_counts(architecture: ClipArchitecture, path: Path) -> None:
+    counts = {
+        "block in its vision tower": architecture.vision_layers,
+        "block in its text tower": architecture.text_layers,
+        "patch in its positional embedding": architecture.native_grid,
+    }
+    absent = [what for what, count in counts.items() if count == 0]
+    if absent:
+        raise ModelFileError(f"{path} is not a complete CLIP file: it has no {absent[0]}.", do=ACCEPTED)
 
 
 def _check_heads(architecture: ClipArchitecture, path: Path) -> None:
@@ -166,19 +161,18 @@ def _check_heads(architecture: ClipArchitecture, path: Path) -> None:
 
 
 def _check_entries(entries: Mapping[str, Tensor], shapes: Mapping[str, Shape], path: Path) -> None:
-    advice = "Give OpenAI's file unaltered, or its complete state dict with the same entry names."
     missing = [name for name in shapes if name not in entries]
     if missing:
-        raise ModelFileError(f"{path} lacks {_listed(missing)}.", do=advice)
+        raise ModelFileError(f"{path} lacks, in OpenAI's names, {_listed(missing)}.", do=ACCEPTED)
     unknown = [name for name in entries if name not in shapes]
     if unknown:
-        raise ModelFileError(f"{path} has entries that no CLIP ViT has: {_listed(unknown)}.", do=advice)
+        raise ModelFileError(f"{path} has entries that no CLIP ViT has: {_listed(unknown)}.", do=ACCEPTED)
     for name, shape in shapes.items():
         if tuple(entries[name].shape) != shape:
             raise ModelFileError(
                 f"In {path}, {name} is {list(entries[name].shape)} where the other entries need "
                 f"{list(shape)}.",
-                do=advice,
+                do=ACCEPTED,
             )
 
 
@@ -186,10 +180,7 @@ def _entry(entries: Mapping[str, Tensor], name: str, dimensions: int, path: Path
     found = entries.get(name)
     if found is None or found.ndim != dimensions or 0 in found.shape:
         state = "is missing" if found is None else f"has the shape {list(found.shape)}"
-        raise ModelFileError(
-            f"{path} is not a complete CLIP file: {name} {state}.",
-            do="Give OpenAI's file unaltered, or its complete state dict with the same entry names.",
-        )
+        raise ModelFileError(f"{path} is not a complete CLIP file: {name} {state}.", do=ACCEPTED)
     return found
 
 

@@ -7,7 +7,7 @@ embedding of the start token, which both carry.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,21 @@ import torch
 from torch import Tensor
 
 from edge.errors import ModelFileError
-from export.clip_file import ClipWeights
-from export.weights_file import Container, check_finite, container_of, read_saved, sha256_of, tensor_entries
+from export.clip_file import BACKBONES_OF_TEXT_WIDTH, ClipWeights
+from export.stored_weights import without_prefixes
+from export.weights_file import (
+    Container,
+    check_finite,
+    check_stored,
+    container_of,
+    read_saved,
+    sha256_of,
+    tensor_entries,
+)
 
 LEARNER = "prompt_learner"
 DEEP = "compound_prompts_text."
+IDS = "tokenized_prompts_"
 NEVER_USED = "compound_prompt_projections."
 STATES = ("pos", "neg")
 """Upstream's tags of the normal and the abnormal prompt, in the order of our rows."""
@@ -66,7 +76,12 @@ class PromptCheckpoint:
         return self.token_ids.argmax(dim=1)
 
     def check_against(self, clip: ClipWeights) -> None:
-        """Raise `ModelFileError` unless the prompts were learned with this CLIP file."""
+        """Raise `ModelFileError` unless the prompts were learned with this CLIP file.
+
+        The embedding of the start token must be the same on both sides, bit by bit; a copy of either file in
+        16 bits counts as the same when rounding one side gives exactly the other. A tolerance would be wider:
+        ViT-L/14@336px was trained on from ViT-L/14, so the two may differ by little.
+        """
         architecture = clip.architecture
         text_width, length = self.context.shape[2], self.token_ids.shape[1]
         if text_width != architecture.text_width:
@@ -80,14 +95,19 @@ class PromptCheckpoint:
         start = int(self.token_ids[0, 0])
         if not 0 <= start < architecture.vocab_size:
             raise self._mismatch(clip, f"token {start} is not in the vocabulary")
-        if not torch.equal(self.prefix[0, 0], clip.entries["token_embedding.weight"][start]):
+        if not equal_but_for_rounding(self.prefix[0, 0], clip.entries["token_embedding.weight"][start]):
             raise self._mismatch(clip, "the embedding of the start token differs")
 
     def _mismatch(self, clip: ClipWeights, how: str) -> ModelFileError:
+        given, fitting = clip.architecture.name, BACKBONES_OF_TEXT_WIDTH.get(self.context.shape[2], ())
+        others = [f"that of {name}" for name in fitting if name != given]
+        if given in fitting:
+            others.append(f"other weights of {given}")
+        hint = f"; by the width of its prompts it can be {' or '.join(others)}" if others else ""
         return ModelFileError(
             f"The checkpoint {self.path} was trained with another CLIP file than {clip.path} "
-            f"({clip.architecture.name}): {how}.",
-            do="Give the CLIP file that the training used; ViT-L/14 and ViT-L/14@336px are different files.",
+            f"({given}): {how}.",
+            do=f"Give the CLIP file that the training used{hint}.",
         )
 
 
@@ -113,13 +133,29 @@ def read_prompt_checkpoint(path: Path) -> PromptCheckpoint:
     )
     _check_deep_fit(checkpoint, length)
     check_finite(entries, path)
+    _check_deep_range(checkpoint)
     return checkpoint
 
 
+def equal_but_for_rounding(a: Tensor, b: Tensor) -> bool:
+    """Whether one of two float32 tensors is the other, or the other once stored in 16 bits of either kind."""
+    return any(torch.equal(rounded, b) for rounded in _roundings(a)) or any(
+        torch.equal(a, rounded) for rounded in _roundings(b)
+    )
+
+
+def _roundings(values: Tensor) -> Iterator[Tensor]:
+    """The values, and what saving them in float16, in bfloat16, or in one after the other leaves of them."""
+    yield values
+    half, brain = values.half().float(), values.bfloat16().float()
+    yield from (half, brain, half.bfloat16().float(), brain.half().float())
+
+
 def _learner_entries(path: Path) -> dict[str, Tensor]:
-    if container_of(path) is Container.TORCHSCRIPT:
+    container = container_of(path)
+    if container is not Container.STATE_DICT:
         raise ModelFileError(
-            f"{path} is a TorchScript archive, not a prompt checkpoint.",
+            f"{path} is a {container.value}, not a prompt checkpoint.",
             do="Give epoch_N.pth of the training as --checkpoint and the CLIP file as --clip.",
         )
     saved = read_saved(path)
@@ -128,9 +164,11 @@ def _learner_entries(path: Path) -> dict[str, Tensor]:
             f"{path} is not an AnomalyCLIP checkpoint: it has no entry {LEARNER}.",
             do="Give the epoch_N.pth that the AnomalyCLIP training wrote.",
         )
-    entries = tensor_entries(saved[LEARNER], path)
+    entries = without_prefixes(tensor_entries(saved[LEARNER], path))
     used = {name: tensor for name, tensor in entries.items() if not name.startswith(NEVER_USED)}
     _check_names(used, path)
+    check_stored({name: tensor for name, tensor in used.items() if not name.startswith(IDS)}, path)
+    _check_ids({name: tensor for name, tensor in used.items() if name.startswith(IDS)}, path)
     return used
 
 
@@ -143,6 +181,16 @@ def _check_names(entries: Mapping[str, Tensor], path: Path) -> None:
             f"{path} has an entry that AnomalyCLIP's prompt learner does not have: {unknown[0]}.",
             do="Give a checkpoint of AnomalyCLIP itself; what an altered learner needs cannot be guessed.",
         )
+
+
+def _check_ids(entries: Mapping[str, Tensor], path: Path) -> None:
+    for name, ids in entries.items():
+        if ids.dtype not in (torch.int32, torch.int64):
+            stored = str(ids.dtype).removeprefix("torch.")
+            raise ModelFileError(
+                f"In {path}, {name} is stored as {stored}, where token ids belong.",
+                do="Give the epoch_N.pth as the training wrote it, not converted to another precision.",
+            )
 
 
 def _deep_prompts(entries: Mapping[str, Tensor], path: Path) -> list[Tensor]:
@@ -198,4 +246,13 @@ def _check_deep_fit(checkpoint: PromptCheckpoint, length: int) -> None:
         raise ModelFileError(
             f"In {checkpoint.path}, deep prompts of {checkpoint.t_n_ctx} tokens do not fit {length} tokens.",
             do="Give a complete checkpoint of one AnomalyCLIP training run.",
+        )
+
+
+def _check_deep_range(checkpoint: PromptCheckpoint) -> None:
+    if not bool(torch.isfinite(checkpoint.deep_prompts.half()).all()):
+        raise ModelFileError(
+            f"In {checkpoint.path}, a deep prompt reaches {float(checkpoint.deep_prompts.abs().max()):.3g}, "
+            "which float16 does not hold; AnomalyCLIP rounds deep prompts to it.",
+            do="Take an earlier epoch: the training has diverged.",
         )

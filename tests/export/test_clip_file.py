@@ -1,4 +1,4 @@
-"""CLIP files: both containers, the architecture they spell, and everything that is refused."""
+"""CLIP files in OpenAI's names: containers, the architecture they spell, and everything that is refused."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("torch", reason="the exporter needs torch, which is not installed here")
 
 import torch
+from safetensors.torch import save_file
 
 from edge.errors import ModelFileError
 from export.clip_file import ClipArchitecture, read_clip_file
@@ -53,6 +54,13 @@ def test_a_state_dict_of_the_old_format_is_read(entries: Entries, tmp_path: Path
     assert read_clip_file(tmp_path / "old.pt").entries.keys() == entries.keys()
 
 
+def test_values_beyond_float16_are_read(entries: Entries, tmp_path: Path) -> None:
+    entries["visual.proj"] = torch.full((128, 32), 1e30)
+    assert torch.equal(
+        read_clip_file(saved(entries, tmp_path)).entries["visual.proj"], entries["visual.proj"]
+    )
+
+
 def test_towers_need_exactly_the_entries_of_a_file(architecture: ClipArchitecture) -> None:
     with torch.device("meta"):
         vision, text = VisionTower(architecture), TextTower(architecture)
@@ -90,6 +98,10 @@ def without(name: str) -> Callable[[Entries], Entries]:
     return lambda entries: {key: tensor for key, tensor in entries.items() if key != name}
 
 
+def without_any(prefix: str) -> Callable[[Entries], Entries]:
+    return lambda entries: {key: tensor for key, tensor in entries.items() if not key.startswith(prefix)}
+
+
 def with_entry(name: str, tensor: torch.Tensor) -> Callable[[Entries], Entries]:
     return lambda entries: entries | {name: tensor}
 
@@ -100,28 +112,40 @@ BLOCK = "visual.transformer.resblocks.1."
 @pytest.mark.parametrize(
     ("alter", "message"),
     [
-        # no image tower of this kind
-        (without("visual.proj"), "no entry visual.proj"),
-        (
-            lambda e: without("visual.proj")(e) | {"visual.layer1.0.conv1.weight": torch.ones(1)},
-            "ResNet image tower",
-        ),
         # entries that the architecture is read from
         (without("visual.conv1.weight"), "visual.conv1.weight is missing"),
         (with_entry("text_projection", torch.ones(64)), r"text_projection has the shape \[64\]"),
         (with_entry("token_embedding.weight", torch.ones(0, 64)), "token_embedding.weight has the shape"),
+        (with_entry("token_embedding.weight", torch.ones(42, 0)), "token_embedding.weight has the shape"),
+        (with_entry("visual.positional_embedding", torch.ones(1, 128)), "has no patch in its positional"),
+        (without_any("visual.transformer."), "it has no block in its vision tower"),
+        (without_any("transformer."), "it has no block in its text tower"),
         # entries of the blocks
-        (without(BLOCK + "attn.in_proj_bias"), "lacks visual.transformer.resblocks.1.attn.in_proj_bias"),
+        (without("visual.proj"), "lacks, in OpenAI's names, visual.proj"),
+        (
+            without(BLOCK + "attn.in_proj_bias"),
+            "lacks, in OpenAI's names, visual.transformer.resblocks.1.attn.in_proj_bias",
+        ),
         (with_entry(BLOCK + "adapter", torch.ones(2)), "no CLIP ViT has: visual.transformer.resblocks.1.ad"),
         (with_entry(BLOCK + "ln_1.bias", torch.ones(64)), r"is \[64\] where the other entries need \[128\]"),
         # a grid that is no square, a width that is no multiple of a head
         (with_entry("visual.positional_embedding", torch.ones(9, 128)), r"\[9, 128\] .* need \[5, 128\]"),
         (with_entry("ln_final.weight", torch.ones(65)), "text tower .* is 65 wide"),
+        # towers of two models
+        (with_entry("visual.proj", torch.ones(128, 48)), r"visual.proj is \[128, 48\] .* need \[128, 32\]"),
+        (
+            with_entry("ln_final.weight", torch.ones(128)),
+            r"positional_embedding is \[12, 64\] .* \[12, 128\]",
+        ),
         # values
         (with_entry("ln_final.bias", torch.full((64,), torch.nan)), "ln_final.bias holds values"),
         (with_entry("ln_final.bias", torch.full((64,), torch.inf)), "ln_final.bias holds values"),
+        (
+            with_entry("ln_final.bias", torch.full((64,), 1e39, dtype=torch.float64)),
+            "ln_final.bias holds val",
+        ),
         # containers of something else
-        (lambda e: {"state_dict": e, "epoch": 3}, "not tensors, for example 'state_dict'"),
+        (lambda e: {"weights": e, "epoch": 3}, "not tensors, for example 'weights'"),
         (lambda e: list(e.values()), "holds a list where named tensors belong"),
         (lambda e: {}, "holds a dict where named tensors belong"),
     ],
@@ -135,7 +159,7 @@ def test_wrong_content_is_named(
     assert caught.value.do
 
 
-@pytest.mark.parametrize("container", ["zip", "old", "torchscript"])
+@pytest.mark.parametrize("container", ["zip", "old", "torchscript", "safetensors"])
 @pytest.mark.parametrize("kept", [0.0, 0.5, 0.999])
 def test_truncated_file(
     container: str,
@@ -144,9 +168,11 @@ def test_truncated_file(
     save_torchscript: Callable[..., None],
     tmp_path: Path,
 ) -> None:
-    path = tmp_path / "clip.pt"
+    path = tmp_path / ("clip.safetensors" if container == "safetensors" else "clip.pt")
     if container == "torchscript":
         save_torchscript(entries, path)
+    elif container == "safetensors":
+        save_file(entries, path)
     else:
         torch.save(entries, path, _use_new_zipfile_serialization=container == "zip")
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("torch", reason="the exporter needs torch, which is not installed here")
 
 import torch
+from safetensors.torch import save_file
 
 from edge.errors import ModelFileError
 from export.clip_file import ClipArchitecture, ClipWeights, read_clip_file
@@ -91,6 +93,18 @@ def test_the_unused_projections_may_be_anything(learner: Learner, tmp_path: Path
         ("compound_prompts_text.0", torch.ones(64), r"deep prompt is \[64\] where \[m, 64\] belongs"),
         ("ctx_pos", torch.full((1, 1, 4, 64), torch.nan), "ctx_pos holds values"),
         ("adapter.weight", torch.ones(1), "does not have: adapter.weight"),
+        ("ctx_pos", torch.ones(1, 1, 4, 64, dtype=torch.int8), "ctx_pos is stored as int8"),
+        ("ctx_pos", torch.ones(1, 1, 4, 0), r"ctx_pos is \[1, 1, 4, 0\] where"),
+        (
+            "tokenized_prompts_pos",
+            torch.full((1, 1, 12), torch.nan),
+            "_pos is stored as float32, where token",
+        ),
+        (
+            "compound_prompts_text.0",
+            torch.full((2, 64), -7e4),
+            r"deep prompt reaches 7e\+04, which float16 does",
+        ),
     ],
 )
 def test_wrong_content_is_named(
@@ -118,11 +132,47 @@ def test_another_checkpoint_is_refused(learner: Learner, tmp_path: Path) -> None
         read(list(learner.values()), tmp_path)
 
 
+def test_names_with_the_prefix_of_data_parallel(learner: Learner, tmp_path: Path) -> None:
+    prefixed = {f"module.{name}": tensor for name, tensor in learner.items()}
+    assert torch.equal(read(prefixed, tmp_path).deep_prompts, read(learner, tmp_path).deep_prompts)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.999])
+def test_truncated_file(kept: float, learner: Learner, tmp_path: Path) -> None:
+    read(learner, tmp_path)
+    path = tmp_path / "epoch_15.pth"
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(ModelFileError, match="truncated, damaged"):
+        read_prompt_checkpoint(path)
+
+
+def test_code_in_a_pickle_is_refused_and_not_run(learner: Learner, tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"asks for \S+ to be run"):
+        read(learner | {"ctx_pos": Touch(tmp_path / "code_was_run")}, tmp_path)
+    assert not (tmp_path / "code_was_run").exists()
+
+
+class Touch:
+    """Unpickling it creates the file at `trace`."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.trace,)
+
+
+def test_a_safetensors_file_is_no_checkpoint(learner: Learner, tmp_path: Path) -> None:
+    save_file({name: tensor.clone() for name, tensor in learner.items()}, tmp_path / "epoch_15.pth")
+    with pytest.raises(ModelFileError, match="is a safetensors file, not a prompt checkpoint"):
+        read_prompt_checkpoint(tmp_path / "epoch_15.pth")
+
+
 def test_a_torchscript_clip_file_is_no_checkpoint(
     learner: Learner, save_torchscript: Callable[[Learner, Path], None], tmp_path: Path
 ) -> None:
     save_torchscript(learner, tmp_path / "clip.pt")
-    with pytest.raises(ModelFileError, match="TorchScript archive, not a prompt checkpoint"):
+    with pytest.raises(ModelFileError, match="is a TorchScript archive, not a prompt checkpoint"):
         read_prompt_checkpoint(tmp_path / "clip.pt")
 
 
@@ -159,3 +209,102 @@ def test_a_clip_file_of_other_shapes_is_noticed(
     torch.save(random_entries(replace(architecture, **entries_of)), tmp_path / "other.pt")
     with pytest.raises(ModelFileError, match=message):
         checkpoint.check_against(read_clip_file(tmp_path / "other.pt"))
+
+
+def clip_with(entries: Learner, **changed: Any) -> ClipWeights:
+    """A CLIP file's content as the reader hands it out; `changed` is put over its architecture."""
+    return ClipWeights(
+        Path("clip.pt"),
+        "0" * 64,
+        replace(VIT_L_14, **changed),
+        {name: tensor.float() for name, tensor in entries.items()},
+    )
+
+
+VIT_L_14 = ClipArchitecture(
+    vision_width=1024,
+    vision_layers=24,
+    patch=14,
+    native_grid=16,
+    embed_dim=768,
+    context_length=12,
+    vocab_size=42,
+    text_width=64,
+    text_layers=12,
+)
+
+
+@pytest.mark.parametrize(
+    ("clip_stored", "checkpoint_stored"),
+    [
+        ((), ()),
+        # a copy of the CLIP file in 16 bits, directly or by way of the other kind
+        ((torch.float16,), ()),
+        ((torch.bfloat16,), ()),
+        ((torch.float16, torch.bfloat16), ()),
+        ((torch.bfloat16, torch.float16), ()),
+        # a copy of the checkpoint
+        ((), (torch.float16,)),
+        ((), (torch.bfloat16,)),
+        # of both
+        ((torch.float16,), (torch.float16,)),
+        ((torch.bfloat16,), (torch.bfloat16,)),
+    ],
+)
+def test_copies_in_16_bits_are_the_same_file(
+    clip_stored: tuple[torch.dtype, ...],
+    checkpoint_stored: tuple[torch.dtype, ...],
+    architecture: ClipArchitecture,
+    random_entries: Callable[..., Learner],
+    random_prompts: Callable[..., Learner],
+    tmp_path: Path,
+) -> None:
+    entries = random_entries(architecture)
+    learner = random_prompts(entries)
+    for dtype in clip_stored:
+        entries = {name: tensor.to(dtype) for name, tensor in entries.items()}
+    for dtype in checkpoint_stored:
+        learner = {
+            name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+            for name, tensor in learner.items()
+        }
+    read(learner, tmp_path).check_against(clip_with(entries))
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_model_that_was_trained_on_is_another_file(
+    stored: torch.dtype,
+    architecture: ClipArchitecture,
+    random_entries: Callable[..., Learner],
+    checkpoint: PromptCheckpoint,
+) -> None:
+    # values apart by a fifth of bfloat16's rounding
+    entries = random_entries(architecture)
+    entries["token_embedding.weight"] = (entries["token_embedding.weight"] * (1 + 2**-10)).to(stored)
+    with pytest.raises(ModelFileError, match="embedding of the start token differs"):
+        checkpoint.check_against(clip_with(entries))
+
+
+@pytest.mark.parametrize(
+    ("width", "sizes", "advice"),
+    [
+        (768, {}, "it can be that of ViT-L/14@336px or other weights of ViT-L/14"),
+        (768, {"native_grid": 24}, "it can be that of ViT-L/14 or other weights of ViT-L/14@336px"),
+        (512, {}, "it can be that of ViT-B/32 or that of ViT-B/16"),
+        (
+            512,
+            {"vision_width": 768, "vision_layers": 12, "patch": 32, "native_grid": 7},
+            "that of ViT-B/16 or",
+        ),
+        (64, {}, "Give the CLIP file that the training used"),
+    ],
+)
+def test_the_pair_is_named_and_what_it_may_be_instead(
+    width: int, sizes: dict[str, int], advice: str, checkpoint: PromptCheckpoint
+) -> None:
+    wide = replace(checkpoint, prefix=torch.ones(2, 1, width), context=torch.ones(2, 4, width))
+    clip = clip_with({"token_embedding.weight": torch.zeros(42, width)}, text_width=width, **sizes)
+    with pytest.raises(ModelFileError, match="trained with another CLIP file") as caught:
+        wide.check_against(clip)
+    assert clip.architecture.name in caught.value.what
+    assert advice in caught.value.do
