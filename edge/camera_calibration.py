@@ -3,8 +3,8 @@
     camera.yaml   what was calibrated, with which settings, and the SHA-256 of fields.npz
     fields.npz    offset and gain (h, w) float32, dead_px (n, 2) int64
 
-Its identity is the SHA-256 of `camera.yaml`, so any change of it, or of the fields, is another calibration: the
-thresholds that were set with the old one no longer apply.
+Its identity is the SHA-256 of `camera.yaml`, so any change of it, or of the fields, is another calibration:
+the thresholds that were set with the old one no longer apply.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from edge.correction import Correction, LensMap
 from edge.errors import ConfigError
 from edge.manifest import Finite, Sha256
 from edge.messages import Box, PixelFormat
+from edge.photometry import PhotometricBaseline
 from edge.strict_model import PositiveFloat, PositiveInt, Strict
 from edge.yaml_file import parse_model
 
@@ -36,8 +37,8 @@ BAYER = (PixelFormat.BAYER_RG8, PixelFormat.BAYER_RG12)
 
 
 class CalibratedCamera(Strict):
-    """The device that was calibrated, and what it was set to. `lens` and `light` are notes for people: aperture,
-    focus, working distance; lamp and its setting."""
+    """The device that was calibrated, and what it was set to. `lens` and `light` are notes for people:
+    aperture, focus, working distance; lamp and its setting."""
 
     model: str
     serial: str
@@ -63,8 +64,9 @@ class LensModel(Strict):
 
 
 class CameraCalibration(Strict):
-    """Content of `camera.yaml`. `mm_per_px` holds on the belt's plane, after the lens correction if there is one.
-    `figures` are measured values worth keeping (noise, linearity, sharpness), by name with their unit."""
+    """Content of `camera.yaml`. `mm_per_px` holds on the belt's plane, after the lens correction if there is
+    one. `photometric` is how good frames are lit. `figures` are measured values worth keeping (noise,
+    linearity, sharpness), by name with their unit."""
 
     schema_version: Literal[1] = 1
     made_utc: str
@@ -75,6 +77,7 @@ class CameraCalibration(Strict):
     fields_sha256: Sha256 | None = None
     lens: LensModel | None = None
     mm_per_px: PositiveFloat | None = None
+    photometric: PhotometricBaseline | None = None
     figures: dict[str, Finite] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -98,7 +101,8 @@ def read_camera_calibration(folder: Path) -> tuple[CameraCalibration, str]:
 
 
 def open_correction(folder: Path) -> tuple[CameraCalibration, Correction]:
-    """The calibration with what it does to a frame. Raises `ConfigError` when a file is missing or altered."""
+    """The calibration with what it does to a frame. Raises `ConfigError` when a file is missing or
+    altered."""
     found, identity = read_camera_calibration(folder)
     shape = (found.height_px, found.width_px)
     if found.fields_sha256 is None:

@@ -8,9 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from edge.messages import Box
-from edge.strict_model import Name, PartIds, PositiveFloat, PositiveInt, Share, Strict
-
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+from edge.strict_model import Name, NotNegative, PartIds, PositiveFloat, PositiveInt, Share, Strict
 
 
 class SyntheticCameraConfig(Strict):

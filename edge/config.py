@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from edge.camera_config import CameraConfig
 from edge.errors import ConfigError
+from edge.light_config import LightConfig
 from edge.manifest import Finite, Precision, Tiles
 from edge.messages import Box
 from edge.strict_model import Name, PositiveFloat, PositiveInt, Strict
@@ -177,6 +178,7 @@ class StationConfig(Strict):
     camera: CameraConfig
     preprocess: PreprocessConfig = PreprocessConfig()
     decision: DecisionConfig
+    light: LightConfig = LightConfig()
     gate: GateConfig
     outputs: OutputConfig
     records: RecordsConfig

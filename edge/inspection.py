@@ -17,8 +17,10 @@ from edge.bundle import Bundle
 from edge.correction import Correction
 from edge.decide import FrameLimits, Thresholds, decide, fault_verdict, frame_fault
 from edge.errors import FrameError, OperateError
+from edge.light import LightWatch
 from edge.manifest import Preprocessing, Tiles
 from edge.messages import Box, Frame, Inspection, PixelFormat, RawImage, Reason, StageTimings, Verdict
+from edge.photometry import Assessment, Condition
 from edge.preprocess import covered_box, input_tensor
 from edge.runner import Runner
 from edge.tiles import stitched, tile_boxes
@@ -87,12 +89,17 @@ class Inspector:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """An inspector with the thresholds and limits in force: any frame → exactly one verdict."""
+    """An inspector with the thresholds and limits in force: any frame → exactly one verdict.
+
+    `on_light` is told how every frame was lit.
+    """
 
     inspector: Inspector
     thresholds: Thresholds
     limits: FrameLimits
     on_error: Callable[[Frame, OperateError], None]
+    light: LightWatch | None = None
+    on_light: Callable[[Assessment], None] | None = None
 
     @property
     def bundle_id(self) -> str:
@@ -105,6 +112,8 @@ class Judge:
         if fault is not None:
             return self.fault(frame, fault), None
         try:
+            if self._badly_lit(frame):
+                return self.fault(frame, Reason.LIGHT), None
             inspection = self.inspector.inspect(frame)
         except OperateError as error:
             self.on_error(frame, error)
@@ -114,6 +123,16 @@ class Judge:
         verdict = decide(inspection, self.thresholds, self.bundle_id)
         timings = replace(inspection.timings, decide_ms=_ms(self.inspector.clock() - begin))
         return replace(verdict, timings=timings), inspection
+
+    def _badly_lit(self, frame: Frame) -> bool:
+        """Raises `FrameError` when the region of interest does not lie in the frame."""
+        if self.light is None or frame.image is None:
+            return False
+        region = covered_box(frame.image, self.inspector.preprocessing.roi_px)
+        assessment = self.light.look(frame, region)
+        if self.on_light is not None:
+            self.on_light(assessment)
+        return assessment.condition is Condition.FAULT
 
     def fault(self, frame: Frame, reason: Reason) -> Verdict:
         """The verdict on a frame that cannot be judged."""

@@ -61,6 +61,7 @@ class Reason(str, Enum):
     FROZEN_FRAME = "frozen_frame"
     BAD_FRAME = "bad_frame"  # size or pixel format is not what the station expects
     EXPOSURE = "exposure"  # exposure or gain used is out of its limits
+    LIGHT = "light"  # level, evenness or sharpness of the picture is not as calibrated
     OVERFLOW = "overflow"
     RUNNER_ERROR = "runner_error"
     WRONG_BUNDLE = "wrong_bundle"

@@ -15,6 +15,7 @@ from edge.camera_calibration import station_correction
 from edge.config import StationConfig
 from edge.errors import ConfigError
 from edge.inspection import Inspector
+from edge.light import LightWatch, light_watch
 from edge.manifest import Preprocessing
 from edge.records import RunInfo
 from edge.runner import open_runner
@@ -41,6 +42,13 @@ def recorded_inspector(info: RunInfo, moved: Path | None = None) -> Iterator[Ins
         yield Inspector(bundle, runner, preprocessing, time.monotonic_ns, correction)
     finally:
         runner.close()
+
+
+def recorded_light(info: RunInfo) -> LightWatch:
+    """The watch over the light that the run had."""
+    config = recorded_config(info)
+    calibration = station_correction(config)[0]
+    return light_watch(config.light, calibration.photometric if calibration else None)
 
 
 def recorded_config(info: RunInfo) -> StationConfig:

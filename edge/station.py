@@ -28,6 +28,7 @@ from edge.errors import BundleError, OperateError
 from edge.golden import GoldenResult, check_golden
 from edge.health import LOG, Alarm, Alarms, notify_service_manager
 from edge.inspection import Inspector, Judge, effective_preprocessing
+from edge.light import LightAlarms, LightWatch, light_watch
 from edge.manifest import Preprocessing
 from edge.messages import Frame
 from edge.outputs import open_outputs
@@ -37,6 +38,8 @@ from edge.records import RecordStore, RecordWriter, RunInfo, WriterCounters, utc
 from edge.runner import Runner, open_runner
 from edge.supervisor import Supervisor
 from edge.version import software_version
+
+WARM_UP_LOOK_NS = 5_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Station:
     runner: Runner
     preprocessing: Preprocessing
     correction: Correction | None
+    light: LightWatch
     thresholds: Thresholds
     golden: GoldenResult
 
@@ -86,6 +90,7 @@ def open_station(config: StationConfig) -> Iterator[Station]:
     preprocessing = effective_preprocessing(
         bundle, config.preprocess.roi_px, config.preprocess.tiles, correction
     )
+    light = light_watch(config.light, calibration.photometric if calibration else None)
     mm_per_px = config.preprocess.mm_per_px or (calibration.mm_per_px if calibration else None)
     thresholds = thresholds_in_force(config.decision, bundle.bundle_id, preprocessing, mm_per_px)
     check_reachable(thresholds, bundle.manifest)
@@ -98,7 +103,7 @@ def open_station(config: StationConfig) -> Iterator[Station]:
                 f"score is off by {golden.score_difference:.2g}, the map by {golden.map_difference:.2g}.",
                 do="Do not inspect with this runner; report the two numbers with its version.",
             )
-        yield Station(config, bundle, runner, preprocessing, correction, thresholds, golden)
+        yield Station(config, bundle, runner, preprocessing, correction, light, thresholds, golden)
     finally:
         runner.close()
 
@@ -128,13 +133,16 @@ def run_station(
             station.bundle, station.runner, station.preprocessing, clock.now_ns, station.correction
         )
         limits = FrameLimits(config.limits.exposure_us, config.limits.gain_db)
-        judge = Judge(inspector, station.thresholds, limits, _log_error)
+        judge = Judge(
+            inspector, station.thresholds, limits, _log_error, station.light, LightAlarms(alarms).take
+        )
 
         def camera(on_trigger: TriggerListener, beating: Clock) -> Camera:
             opened = open_camera(config.camera, on_trigger, beating)
             open_things.callback(opened.close)
             return opened
 
+        _warm_up(config.light.warm_up_s, clock, stop)
         pipeline = Pipeline(config, camera, judge, outputs, (line, *observers), alarms, clock)
         on_camera(pipeline.camera)
         run = store.begin_run(_run_info(station, pipeline.camera, started_ns, started))
@@ -200,6 +208,18 @@ def _run_info(station: Station, camera: Camera, started_ns: int, started: dateti
         started_utc=utc_text(started),
         started_ns=started_ns,
     )
+
+
+def _warm_up(seconds: float, clock: Clock, stop: threading.Event) -> None:
+    """Let the lamp come to its level before the station is ready; a stop ends the wait."""
+    if seconds <= 0:
+        return
+    LOG.info("warming up the light for %.0f s", seconds)
+    due_ns = clock.now_ns() + round(seconds * 1e9)
+    while clock.now_ns() < due_ns and not stop.is_set():
+        # A start that takes longer than the service manager allows has to ask for time again and again.
+        notify_service_manager(f"EXTEND_TIMEOUT_USEC={round(WARM_UP_LOOK_NS / 500)}")
+        clock.wait_until(min(due_ns, clock.now_ns() + WARM_UP_LOOK_NS), stop)
 
 
 def _end_run(store: RecordStore, end: RunEnd) -> None:

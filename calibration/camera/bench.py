@@ -1,7 +1,7 @@
 """What a calibration step works with: a camera whose settings answer, and somebody who presents targets.
 
-On a line the camera is the station's own driver and the person is asked in the terminal. In the simulation both are
-one object, which knows the truth.
+On a line the camera is the station's own driver and the person is asked in the terminal. In the simulation
+both are one object, which knows the truth.
 """
 
 from __future__ import annotations
@@ -95,5 +95,5 @@ class Operator(Protocol):
     """Whoever puts targets before the camera."""
 
     def present(self, target: Target, what: str, view: int = 0) -> None:
-        """Returns when the target is in place. `what` tells a person what to do; `view` counts the poses of the
-        board. Raises `ConfigError` when the person gives up."""
+        """Returns when the target is in place. `what` tells a person what to do; `view` counts the poses of
+        the board. Raises `ConfigError` when the person gives up."""

@@ -57,6 +57,7 @@ def examine(config: StationConfig) -> list[Finding]:
     return [
         _finding("bundle and runner", lambda: _with_station(config, _golden)),
         _finding("thresholds", lambda: _with_station(config, _thresholds)),
+        _finding("light", lambda: _with_station(config, _light)),
         _finding("camera", lambda: _camera(config)),
         _finding("outputs", lambda: _outputs(config)),
         _finding("records", lambda: _records(config.records.directory, config.records.disk_budget_mb)),
@@ -92,6 +93,17 @@ def _thresholds(station: Station) -> str:
     if decision.calibration is None:
         return f"{values}; set by hand, so without any guarantee"
     return f"{values}; from {decision.calibration}, made for this bundle and preprocessing"
+
+
+def _light(station: Station) -> str:
+    light = station.config.light
+    duty = "" if light.mode == "always_on" else f", duty {light.duty:.2%} of at most {light.max_duty:.2%}"
+    watch = (
+        f"every frame is compared with {station.light.baseline.frames} calibrated ones"
+        if station.light.baseline is not None
+        else "frames are not compared with any: run 'adclip calibrate light' for that"
+    )
+    return f"{light.mode.replace('_', ' ')}{duty}, warm-up {light.warm_up_s:g} s; {watch}"
 
 
 def _camera(config: StationConfig) -> str:

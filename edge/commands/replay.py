@@ -15,7 +15,7 @@ from edge.decide import FrameLimits, Thresholds
 from edge.errors import OperateError
 from edge.inspection import Inspector, Judge
 from edge.messages import Frame, Reason, Verdict
-from edge.recorded import recorded_config, recorded_inspector
+from edge.recorded import recorded_config, recorded_inspector, recorded_light
 from edge.records import PartRecord, RecordReader, Run, RunInfo, open_records
 
 SCORE_TOLERANCE = 2e-5
@@ -119,7 +119,7 @@ def _names(reasons: tuple[Reason, ...]) -> str:
 def _judge_of(info: RunInfo, inspector: Inspector) -> Judge:
     limits = recorded_config(info).limits
     frame_limits = FrameLimits(limits.exposure_us, limits.gain_db)
-    return Judge(inspector, Thresholds(**info.thresholds), frame_limits, _ignore)
+    return Judge(inspector, Thresholds(**info.thresholds), frame_limits, _ignore, recorded_light(info))
 
 
 def _ignore(_frame: Frame, _error: OperateError) -> None:

@@ -18,7 +18,7 @@ def test_a_good_station_passes(good, adclip):
     code, out, err = adclip("check", "--config", good.file, **WIDE)
     assert code == 0, out + err
     assert "travel_ms: 1500.0" in out  # the effective configuration
-    assert out.count(" ok ") == 6
+    assert out.count(" ok ") == 7
     assert "without any guarantee" in out
 
 
