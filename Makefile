@@ -44,9 +44,9 @@ lint: python-version ## ruff, ruff format, mypy strict, import contracts
 	  set -x; $(BIN)/python -m mypy --follow-imports=silent -p edge -p calibration; fi
 	$(BIN)/lint-imports
 
-bench: python-version ## measure the stages and write build/bench.json
+bench: python-version ## measure and write build/bench.json (ARGS="frames" or "networks" for one part)
 	@$(SET_UP) runtime export torch
-	@$(BIN)/python -m export.bench
+	@$(BIN)/python -m export.bench $(ARGS)
 
 demo-model: python-version ## train and export models/demo again (up to an hour)
 	@$(SET_UP) runtime export torch

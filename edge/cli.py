@@ -23,7 +23,8 @@ SUBCOMMANDS = {
     "infer": ("edge.commands.infer", "infer", "Inspect image files, one by one."),
     "replay": ("edge.commands.replay", "replay", "Re-decide the stored frames of a run and compare."),
     "records": ("edge.commands.records", "records", "List and report the inspection records."),
-    "export": ("export.cli", "export_command", "Make a bundle from a fine-tuned checkpoint (needs torch)."),
+    "export": ("export.cli", "export_command", "Make a bundle from a fine-tuned checkpoint or an ONNX file."),
+    "engine": ("export.engine.command", "engine_command", "Build and list TensorRT engines, on the device."),
 }
 """Name → module, attribute, one line of help. The module is imported when the subcommand is used."""
 

@@ -16,9 +16,15 @@ from edge.config import OnnxRuntimeConfig, OnnxRuntimeGpuConfig
 from edge.errors import BundleError, OpenError, OperateError
 from edge.manifest import Precision, model_file
 from edge.runner import Prediction
+from edge.runner.vendor_faults import translated
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+
+_CUDA_NEEDS = (
+    "Install onnxruntime-gpu in place of onnxruntime, with the CUDA and cuDNN that its release notes name, and "
+    "check 'nvidia-smi'. Nothing runs on the CPU by itself."
+)
 
 
 class OnnxRuntimeRunner:
@@ -38,12 +44,10 @@ class OnnxRuntimeRunner:
                 f"The runner got {tensor.dtype} {tensor.shape} and takes float32 {self._shape}.",
                 do="Make the tensor with edge.preprocess and this bundle's own specification.",
             )
-        try:
+        with translated(
+            "ONNX Runtime failed on a frame", do="Check memory, then restart the daemon.", error=OperateError
+        ):
             score, grid_map = self._session.run(self._outputs, {self._input: tensor})
-        except Exception as fault:  # ONNX Runtime's errors share no base class
-            raise OperateError(
-                f"ONNX Runtime failed on a frame: {fault}.", do="Check memory, then restart the daemon."
-            ) from fault
         return Prediction(float(score[0]), grid_map[0])
 
     def close(self) -> None:
@@ -103,12 +107,12 @@ def _open(
     options.log_severity_level = 3
     file = model_file(precision)
     content = bundle.read(file)
-    try:
+    with translated(
+        f"ONNX Runtime does not take {bundle.folder / file}",
+        do="Export the bundle again." if provider == CPU else _CUDA_NEEDS,
+        error=BundleError if provider == CPU else OpenError,
+    ):
         session = onnxruntime.InferenceSession(content, options, providers=[(provider, provider_options)])
-    except Exception as fault:  # ONNX Runtime's errors share no base class
-        raise BundleError(
-            f"ONNX Runtime does not take {bundle.folder / file}: {fault}.", do="Export the bundle again."
-        ) from fault
     if session.get_providers()[0] != provider:
         raise _refused(onnxruntime, provider, f"gave way to {session.get_providers()[0]}")
     session.disable_fallback()
@@ -124,11 +128,5 @@ def _check_precision(bundle: Bundle, precision: Precision) -> None:
 
 
 def _refused(onnxruntime: Any, provider: str, how: str) -> OpenError:
-    if provider == CUDA:
-        do = (
-            "Install onnxruntime-gpu in place of onnxruntime, with the CUDA and cuDNN that its release notes "
-            "name, and check 'nvidia-smi'. Nothing runs on the CPU by itself."
-        )
-    else:
-        do = "Install the onnxruntime that requirements/runtime.txt names."
+    do = "Install the onnxruntime that requirements/runtime.txt names." if provider == CPU else _CUDA_NEEDS
     return OpenError(f"{provider} of ONNX Runtime {onnxruntime.__version__} {how}.", do=do)

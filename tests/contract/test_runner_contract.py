@@ -1,19 +1,76 @@
-"""What every runner must do, with the shipped demo bundle. A runner that is not here yet is added to BACKENDS."""
+"""What every runner must do, with the shipped demo bundle. A runner that is not here yet is added to BACKENDS.
 
+Those that need a GPU run only when asked for, and then a failure is a failure:
+
+    ADCLIP_TEST_CUDA=1        onnxruntime-gpu on a PC
+    ADCLIP_TEST_ENGINES=DIR   TensorRT, with the engine that 'adclip engine build models/demo
+                              --engine-directory DIR' has made on this device
+"""
+
+import hashlib
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge.bundle import open_bundle
-from edge.config import OnnxRuntimeConfig
+from edge.config import OnnxRuntimeConfig, OnnxRuntimeGpuConfig, TensorRtConfig
 from edge.errors import BundleError, OperateError
 from edge.golden import check_golden
+from edge.manifest import manifest_text
 from edge.runner import open_runner
 
 BUNDLE = Path(__file__).resolve().parents[2] / "models" / "demo"
 
-BACKENDS = ["onnxruntime"]
+
+def on_cpu(precision):
+    return OnnxRuntimeConfig(threads=1, precision=precision)
+
+
+def on_cuda(precision):
+    return OnnxRuntimeGpuConfig(backend="onnxruntime_gpu", precision=precision)
+
+
+def on_tensorrt():
+    """An engine is built from the FP16 graph when there is one, else from the FP32 graph."""
+    directory = Path(os.environ["ADCLIP_TEST_ENGINES"]).resolve()
+    return TensorRtConfig(backend="tensorrt", engine_directory=directory)
+
+
+def backend(name, make_config, *arguments, needs=()):
+    """One backend. `needs` are (is it there, how to get it); the first that is not there is why it skips."""
+    missing = [how for there, how in needs if not there]
+    return pytest.param(
+        (make_config, *arguments),
+        id=name,
+        marks=[pytest.mark.skip(f"{name}: {missing[0]}")] if missing else [],
+    )
+
+
+FP16_GRAPH = (
+    (BUNDLE / "model.fp16.onnx").is_file(),
+    "the demo bundle has no FP16 graph; its recipe exports one",
+)
+CUDA = (
+    "ADCLIP_TEST_CUDA" in os.environ,
+    "needs onnxruntime-gpu and an NVIDIA GPU; set ADCLIP_TEST_CUDA=1 where both are",
+)
+ENGINE = (
+    "ADCLIP_TEST_ENGINES" in os.environ,
+    "needs TensorRT and an engine; on the device run 'adclip engine build models/demo --engine-directory DIR' "
+    "and set ADCLIP_TEST_ENGINES=DIR",
+)
+
+BACKENDS = [
+    backend("onnxruntime-fp32", on_cpu, "fp32"),
+    backend("onnxruntime-fp16", on_cpu, "fp16", needs=[FP16_GRAPH]),
+    backend("onnxruntime_gpu-fp32", on_cuda, "fp32", needs=[CUDA]),
+    backend("onnxruntime_gpu-fp16", on_cuda, "fp16", needs=[FP16_GRAPH, CUDA]),
+    backend("tensorrt", on_tensorrt, needs=[ENGINE]),
+]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +80,8 @@ def bundle():
 
 @pytest.fixture(params=BACKENDS)
 def runner(request, bundle):
-    opened = open_runner(bundle, OnnxRuntimeConfig(backend=request.param, threads=1))
+    make_config, *arguments = request.param
+    opened = open_runner(bundle, make_config(*arguments))
     yield opened
     opened.close()
 
@@ -77,8 +135,15 @@ def test_a_wrong_dtype_is_refused(runner, bundle):
         runner.infer(tensor(bundle).astype(np.float64))
 
 
-def test_description_names_library_and_version(runner):
-    assert "onnxruntime 1." in runner.description
+def test_description_names_library_version_and_precision(runner):
+    assert re.match(r"(onnxruntime|tensorrt) \d+\.\d+", runner.description)
+    assert runner.precision.upper() in runner.description
+
+
+def test_it_works_in_another_thread_than_the_one_that_opened_it(runner, bundle):
+    here = runner.infer(tensor(bundle)).score
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(lambda: runner.infer(tensor(bundle)).score).result() == here
 
 
 def test_close_may_be_called_twice(runner):
@@ -87,18 +152,12 @@ def test_close_may_be_called_twice(runner):
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path, bundle):
-    import hashlib
-
-    import yaml
-
-    content = b"not a model"
-    (tmp_path / "model.fp32.onnx").write_bytes(content)
-    (tmp_path / "golden.npz").write_bytes(bundle.read("golden.npz"))
-    manifest = yaml.safe_load((bundle.folder / "bundle.yaml").read_text())
-    manifest["files"] = {
-        "model.fp32.onnx": hashlib.sha256(content).hexdigest(),
-        "golden.npz": bundle.manifest.files["golden.npz"],
-    }
-    (tmp_path / "bundle.yaml").write_text(yaml.safe_dump(manifest))
+    files = {}
+    for name in bundle.manifest.files:
+        content = b"not a model" if name.endswith(".onnx") else bundle.read(name)
+        (tmp_path / name).write_bytes(content)
+        files[name] = hashlib.sha256(content).hexdigest()
+    manifest = bundle.manifest.model_copy(update={"files": files})
+    (tmp_path / "bundle.yaml").write_text(manifest_text(manifest))
     with pytest.raises(BundleError, match="does not take"):
         open_runner(open_bundle(tmp_path), OnnxRuntimeConfig())

@@ -1,0 +1,1 @@
+"""Engines from bundles, on the device that will run them. Needs TensorRT and no torch."""
