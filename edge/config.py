@@ -40,12 +40,14 @@ class OnnxRuntimeGpuConfig(Strict):
 
 class TensorRtConfig(Strict):
     """A TensorRT engine that 'adclip engine build' made on this device, from the bundle's FP16 graph if it has
-    one. `cuda_graph: auto` captures the launches when that is faster on this device."""
+    one. `cuda_graph: auto` captures the launches when that is faster on this device. `preprocess: gpu` resamples
+    there as well, for bundles with a fast interpolation; it must agree with the CPU when it is opened."""
 
     backend: Literal["tensorrt"]
     engine_directory: Path = Path("/var/lib/adclip/engines")
     device: Annotated[int, Field(ge=0)] = 0
     cuda_graph: Literal["auto", "on", "off"] = "auto"
+    preprocess: Literal["cpu", "gpu"] = "cpu"
 
 
 RunnerConfig = Annotated[

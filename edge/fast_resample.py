@@ -138,6 +138,26 @@ def bands(axis: Axis, kernel: Kernel) -> tuple[Band, ...]:
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Taps:
+    """The weights of one direction for a processor that computes each output by itself: output k is the sum of
+    `weights[k, t]` times sample `first[k] + t`. (outputs,) int32 and (outputs, taps) float32."""
+
+    first: NDArray[np.int32]
+    weights: Array
+
+
+def taps_of(axis: Axis, kernel: Kernel) -> Taps:
+    """The same weights as `bands`, as taps; each row is filled up with zeros within the samples that exist."""
+    weights = axis_weights(axis, kernel)
+    used = weights != 0
+    first = used.argmax(axis=1)
+    count = int((axis.inputs - used[:, ::-1].argmax(axis=1) - first).max())
+    first = np.minimum(first, axis.inputs - count)
+    columns = first[:, None] + np.arange(count)
+    return Taps(first.astype(np.int32), np.take_along_axis(weights, columns, axis=1).astype(np.float32))
+
+
 def axis_weights(axis: Axis, kernel: Kernel) -> NDArray[np.float64]:
     """(outputs, inputs): how much each sample counts for each output; every row sums to 1."""
     reduction = axis.length_px / axis.outputs

@@ -21,8 +21,8 @@ from edge.light import LightWatch
 from edge.manifest import Preprocessing, Tiles
 from edge.messages import Box, Frame, Inspection, PixelFormat, RawImage, Reason, StageTimings, Verdict
 from edge.photometry import Assessment, Condition
-from edge.preprocess import covered_box, input_tensor
-from edge.runner import Runner
+from edge.preprocess import covered_box, cut_out, input_tensor
+from edge.runner import FrameRunner, Prediction, Runner
 from edge.tiles import stitched, tile_boxes
 
 
@@ -77,14 +77,24 @@ class Inspector:
         manifest = self.bundle.manifest
         spec = self.preprocessing.model_copy(update={"roi_px": box})
         begin = self.clock()
-        tensor = input_tensor(image, pixel_format, spec, self.correction)
-        prepared = self.clock()
-        prediction = self.runner.infer(tensor)
+        prediction, prepared = self._predict(image, pixel_format, spec)
         predicted = self.clock()
         anomaly_map = full_map(prediction.grid_map, manifest.map, manifest.preprocessing.size_px)
         score = image_score(prediction.score, anomaly_map, manifest.score)
         times = _ms(prepared - begin), _ms(predicted - prepared), _ms(self.clock() - predicted)
         return _View(score, anomaly_map, *times)
+
+    def _predict(
+        self, image: RawImage, pixel_format: PixelFormat, spec: Preprocessing
+    ) -> tuple[Prediction, int]:
+        """The prediction, and when preparing was over; a runner that resamples itself prepares less here."""
+        if isinstance(self.runner, FrameRunner):
+            cut = cut_out(image, pixel_format, spec, self.correction)
+            prepared = self.clock()
+            return self.runner.infer_cut(cut.image, cut.pixel_format, cut.red), prepared
+        tensor = input_tensor(image, pixel_format, spec, self.correction)
+        prepared = self.clock()
+        return self.runner.infer(tensor), prepared
 
 
 @dataclass(frozen=True, slots=True)

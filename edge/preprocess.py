@@ -8,6 +8,8 @@ may name the fast resampler (`edge.fast_resample`) in place of PIL's.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +28,7 @@ _FILTERS: dict[Interpolation, Image.Resampling] = {
     "fast_bilinear_antialias": Image.Resampling.BILINEAR,
 }
 
-_FAST_KERNELS: dict[Interpolation, Kernel] = {
+FAST_KERNELS: dict[Interpolation, Kernel] = {
     "fast_bicubic_antialias": "bicubic",
     "fast_bilinear_antialias": "bilinear",
 }
@@ -49,13 +51,9 @@ def input_tensor(
     does not have the layout of `pixel_format`, is smaller than the region of interest, or does not suit the
     `correction`, and when the correction is another one than `spec` names.
     """
-    if spec.correction_id != (None if correction is None else correction.correction_id):
-        raise FrameError(
-            "The preprocessing names another camera calibration than the one at hand.",
-            do="Start the daemon again with the calibration that the thresholds were set with.",
-        )
-    if spec.interpolation in _FAST_KERNELS:
-        return _normalised(_fast_channels(image, pixel_format, spec, correction), spec)
+    if spec.interpolation in FAST_KERNELS:
+        return _normalised(_fast_channels(cut_out(image, pixel_format, spec, correction), spec), spec)
+    _check_correction(spec, correction)
     cut = develop(image, pixel_format, spec.roi_px, correction)
     return normalise(resample(cut, spec.size_px, spec.interpolation), spec)
 
@@ -140,19 +138,54 @@ def _levelled(image: RawImage, box: Box, correction: Correction | None) -> RawIm
     return image[y : y + height, x : x + width]
 
 
-def _fast_channels(
+@dataclass(frozen=True, slots=True, eq=False)
+class Cut:
+    """The inspected part of a raw frame, levelled. `red` is the (row, column) of its first red pixel if it is a
+    Bayer pattern, which it is not any more when it had to be demosaiced."""
+
+    image: RawImage
+    pixel_format: PixelFormat
+    red: tuple[int, int]
+
+
+def cut_out(
     image: RawImage, pixel_format: PixelFormat, spec: Preprocessing, correction: Correction | None
-) -> NDArray[np.float32]:
-    """Raw image → (1 or 3, height, width) float32 in [0, 1] by the fast resampler."""
+) -> Cut:
+    """What the fast resampler gets: the raw cut where it can be resampled plane by plane, else the demosaiced.
+
+    Raises `FrameError` as `input_tensor` does.
+    """
+    _check_correction(spec, correction)
     _check_layout(image, pixel_format)
     box = x, y, width, height = covered_box(image, spec.roi_px)
-    kernel, top = _FAST_KERNELS[spec.interpolation], TOP_12_BIT if pixel_format in _DEEP else TOP_8_BIT
     straight = correction is None or correction.lens is None
     if pixel_format in _BAYER and straight and reducible((height, width), spec.size_px):
-        cut, red = _levelled(image, box, correction), (y % 2, x % 2)
-        return resample_bayer(cut, red, spec.size_px, kernel, top) / np.float32(top)
+        return Cut(_levelled(image, box, correction), pixel_format, (y % 2, x % 2))
     cut = develop(image, pixel_format, box, correction)
-    return resample_channels(cut, spec.size_px, kernel, TOP_8_BIT) / np.float32(TOP_8_BIT)
+    return Cut(cut, PixelFormat.MONO8 if cut.ndim == 2 else PixelFormat.RGB8, (0, 0))
+
+
+def full_scale(pixel_format: PixelFormat) -> int:
+    """The largest value of a frame of this format."""
+    return TOP_12_BIT if pixel_format in _DEEP else TOP_8_BIT
+
+
+def _check_correction(spec: Preprocessing, correction: Correction | None) -> None:
+    if spec.correction_id != (None if correction is None else correction.correction_id):
+        raise FrameError(
+            "The preprocessing names another camera calibration than the one at hand.",
+            do="Start the daemon again with the calibration that the thresholds were set with.",
+        )
+
+
+def _fast_channels(cut: Cut, spec: Preprocessing) -> NDArray[np.float32]:
+    """A cut → (1 or 3, height, width) float32 in [0, 1]."""
+    kernel, top = FAST_KERNELS[spec.interpolation], full_scale(cut.pixel_format)
+    if cut.pixel_format in _BAYER:
+        channels = resample_bayer(cut.image, cut.red, spec.size_px, kernel, top)
+    else:
+        channels = resample_channels(cut.image, spec.size_px, kernel, top)
+    return channels / np.float32(top)
 
 
 def _normalised(channels: NDArray[np.float32], spec: Preprocessing) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ tensor (1, 3, height, width) float32 ──▶ runner.infer ──▶ Prediction
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edge.bundle import Bundle
 from edge.config import OnnxRuntimeConfig, OnnxRuntimeGpuConfig, RunnerConfig
 from edge.manifest import Precision
+from edge.messages import PixelFormat, RawImage
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +46,15 @@ class Runner(Protocol):
         """Release the engine. Calling it twice is allowed."""
 
 
+@runtime_checkable
+class FrameRunner(Runner, Protocol):
+    """A runner that also makes the input tensor itself, where it runs the graph."""
+
+    def infer_cut(self, cut: RawImage, pixel_format: PixelFormat, red: tuple[int, int]) -> Prediction:
+        """Resample, normalise and run a levelled cut of a raw frame. `red` is the (row, column) of the first red
+        pixel of a Bayer cut. Raises `OperateError` as `infer` does."""
+
+
 def open_runner(bundle: Bundle, config: RunnerConfig) -> Runner:
     """Open the runner that `config.backend` names.
 
@@ -58,6 +68,10 @@ def open_runner(bundle: Bundle, config: RunnerConfig) -> Runner:
         from edge.runner.onnxruntime import open_on_gpu
 
         return open_on_gpu(bundle, config)
+    if config.preprocess == "gpu":
+        from edge.runner.tensorrt_frames import TensorRtFrameRunner
+
+        return TensorRtFrameRunner(bundle, config)
     from edge.runner.tensorrt import TensorRtRunner
 
     return TensorRtRunner(bundle, config)

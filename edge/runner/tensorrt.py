@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,7 @@ class TensorRtRunner:
         now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         libraries = libraries or load_libraries()
-        gpu = read_gpu(libraries.cuda, config.device)
+        self._gpu = gpu = read_gpu(libraries.cuda, config.device)
         self._manifest, self._one_at_a_time = bundle.manifest, threading.Lock()
         with ExitStack() as opened:
             if engine is None:
@@ -82,14 +82,22 @@ class TensorRtRunner:
                 f"The runner got {tensor.dtype} {tensor.shape} and takes float32 {shape}.",
                 do="Make the tensor with edge.preprocess and this bundle's own specification.",
             )
+        with self._alone():
+            return self._prediction(self._session.run({self._manifest.input: tensor}))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The session for one thread. Raises `OperateError` when another one has it, or it is closed."""
         if not self._one_at_a_time.acquire(blocking=False):
             raise OperateError("Two threads used the runner at once.", do="Report this: it is a bug.")
         try:
             if self._closed:
                 raise OperateError("The runner is closed.", do="Restart the daemon.")
-            found = self._session.run({self._manifest.input: tensor})
+            yield
         finally:
             self._one_at_a_time.release()
+
+    def _prediction(self, found: dict[str, NDArray[np.float32]]) -> Prediction:
         outputs = self._manifest.outputs
         return Prediction(float(found[outputs.score][0]), found[outputs.map][0])
 

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 
 from edge.engine_directory import build_again
 from edge.errors import EdgeError, OpenError, OperateError
+from edge.manifest import Preprocessing
 from edge.runner.cuda_context import PrimaryContext
 from edge.runner.cuda_graph import CudaGraph
 from edge.runner.cuda_libraries import CudaLibraries, LastErrors, tensorrt_log
 from edge.runner.cuda_memory import Buffer, allocate
+from edge.runner.cuda_resample import CudaResampler
 from edge.runner.vendor_faults import translated
 
 LOG = logging.getLogger("adclip.tensorrt")
@@ -27,6 +30,10 @@ TRIALS = 5
 FREE_MEMORY = "Stop other programs that use the GPU, or free memory, then start again."
 RESTART = (
     "Restart the daemon; if that does not help, look into the kernel's log (dmesg) and restart the device."
+)
+
+REBUILD_PROGRAM = (
+    "Run 'adclip engine build --force' on this device with nvcc installed, or set runner.preprocess: cpu."
 )
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -87,6 +94,40 @@ class EngineSession:
                 np.copyto(self._buffers[name].host, values)
             self._run_once(self._launch)
             return {name: self._buffers[name].host.copy() for name in self._tensors.outputs}
+
+    def resampler(self, program: Path, spec: Preprocessing, name: str) -> CudaResampler:
+        """A resampler that writes the input `name` on the GPU; freed with the session. Raises `OpenError`."""
+        with (
+            translated("The GPU's resampler cannot be opened", do=REBUILD_PROGRAM),
+            self._context.current(),
+        ):
+            made = CudaResampler(self._cuda, program, spec, self._buffers[name].address)
+            self._resources.callback(made.free)
+            return made
+
+    def run_filled(self, fill: Callable[[Any], None]) -> dict[str, NDArray[np.float32]]:
+        """One inference on what `fill`, given the stream, writes to the inputs. Raises `OperateError`."""
+        with (
+            translated("The GPU failed on a frame", do=RESTART, error=OperateError),
+            self._context.current(),
+        ):
+            fill(self._stream)
+            self._launch()
+            for name in self._tensors.outputs:
+                self._buffers[name].download(self._stream)
+            self._stream.synchronize()
+            return {name: self._buffers[name].host.copy() for name in self._tensors.outputs}
+
+    def input_filled(self, name: str, fill: Callable[[Any], None]) -> NDArray[np.float32]:
+        """What `fill` wrote to the input `name`. Raises `OperateError`."""
+        with (
+            translated("The GPU failed on a frame", do=RESTART, error=OperateError),
+            self._context.current(),
+        ):
+            fill(self._stream)
+            self._buffers[name].download(self._stream)
+            self._stream.synchronize()
+            return self._buffers[name].host.copy()
 
     def close(self) -> None:
         """Free everything on the GPU. Calling it twice is allowed. A fault is logged and not raised."""

@@ -80,6 +80,7 @@ def build(
     when the golden frames do not come out right; the daemon then refuses the engine.
     """
     from edge.bundle import open_bundle
+    from edge.preprocess import FAST_KERNELS
     from edge.runner.cuda_libraries import load_libraries
     from edge.station import stop_on_signals
     from export.engine.build import Surroundings, build_engine
@@ -102,6 +103,8 @@ def build(
             stopped=stop.is_set,
         )
     _report(console, outcome)
+    if opened.manifest.preprocessing.interpolation in FAST_KERNELS:
+        _build_resampler(console, directory, outcome.gpu.compute_capability)
     return 0 if outcome.engine.record.proven else 1
 
 
@@ -131,6 +134,17 @@ def list_command(directory: Path) -> None:
             _golden(record.golden),
         )
     console.print(table)
+
+
+def _build_resampler(console: Console, directory: Path, compute_capability: str) -> None:
+    from export.engine.resample_program import build_resample_program, find_nvcc
+
+    program = build_resample_program(directory, compute_capability, find_nvcc())
+    if program is None:
+        text = "nvcc is not installed, so frames are resampled on the CPU; runner.preprocess: gpu needs it."
+    else:
+        text = f"The GPU's resampler is {program}; runner.preprocess: gpu uses it."
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _display(console: Console, shown: ExitStack) -> ProgressDisplay:
