@@ -6,10 +6,12 @@ apart. Row 0 of every text tensor is the normal prompt, row 1 the abnormal one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from edge.errors import ConfigError
@@ -39,7 +41,8 @@ class AnomalyClipSettings:
 
     `image_size` is the side of the square input in pixels. `dpam` N gives the last N - 1 blocks a second
     path. `features` are block numbers from 1. `legacy_features` reproduces code from before 2025-04-13.
-    `sigma` is the Gaussian's, in pixels of the input.
+    `sigma` is the Gaussian's, in pixels of the input. `resample` chooses the resampler of the line: `pillow` is
+    that of the training.
     """
 
     image_size: int
@@ -47,6 +50,7 @@ class AnomalyClipSettings:
     features: tuple[int, ...]
     legacy_features: bool = False
     sigma: float = 4.0
+    resample: Literal["pillow", "fast"] = "pillow"
 
     def __post_init__(self) -> None:
         if not 0 <= self.sigma <= LARGEST_SIGMA_PX:  # neither is NaN
@@ -70,7 +74,11 @@ class AnomalyClipSettings:
     def preprocessing(self) -> Preprocessing:
         """CLIP's preprocessing at this size, as the bundle carries it."""
         return Preprocessing(
-            height_px=self.image_size, width_px=self.image_size, mean=CLIP_MEAN, std=CLIP_STD
+            height_px=self.image_size,
+            width_px=self.image_size,
+            interpolation="fast_bicubic_antialias" if self.resample == "fast" else "pil_bicubic_antialias",
+            mean=CLIP_MEAN,
+            std=CLIP_STD,
         )
 
     def plan(self, architecture: ClipArchitecture) -> FeaturePlan:
@@ -109,7 +117,11 @@ class AnomalyClipSettings:
 
 
 def similarity_logits(features: Tensor, text: Tensor) -> Tensor:
-    """Cosine similarity / 0.07: features (..., D) and unit text (2, D) → (..., 2), normal first."""
+    """Cosine similarity / 0.07: features (..., D) and unit text (2, D) → (..., 2), normal first.
+
+    In float32, whatever the dtype of the features: their squares overflow in float16.
+    """
+    features = features.float()
     unit = features / features.norm(dim=-1, keepdim=True)
     logits: Tensor = unit @ (text / TEMPERATURE).transpose(0, 1)
     return logits
@@ -171,6 +183,10 @@ class AnomalyClipGraph(Network):
         """One per block, and a second one per block that runs the new path."""
         layers = len(self.vision.transformer.blocks())
         return layers + sum(self.plan.needs_new_path(block) for block in range(1, layers + 1))
+
+    def blocks(self) -> Sequence[nn.Module]:
+        """The blocks of the image tower."""
+        return self.vision.transformer.blocks()
 
     def features(self, image: Tensor) -> VisionFeatures:
         """What the image is before it meets the text; see `VisionTower.forward`."""

@@ -2,49 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-import torch
 
 from edge.bundle import Bundle, open_bundle
 from edge.manifest import (
-    GOLDEN,
-    MODEL_FP32,
-    PARITY,
     AnomalyClipHead,
     BundleManifest,
+    HalfPrecision,
     MapSpec,
     Source,
     Tolerance,
     Tolerances,
 )
-from export.anomalyclip import AnomalyClipGraph, AnomalyClipSettings, build_graph
+from export.anomalyclip import AnomalyClipSettings, build_graph
+from export.bundle_from_network import Report, Wish, Written, exporter_version, write_bundle
 from export.clip_file import ClipWeights, read_clip_file
-from export.golden import arrays, golden_frames, reference
-from export.onnx_from_torch import onnx_from_torch, parameter_bytes, write_model
-from export.pack import file_hashes, staging_folder, write_arrays, write_figures, write_manifest
+from export.pack import staging_folder
 from export.prompt_checkpoint import PromptCheckpoint, read_prompt_checkpoint
-from export.verify import Parity, prove_parity
 
-SCORE_TOLERANCE = 2e-5
-MAP_TOLERANCE_PER_LAYER = 5e-5
-"""Largest absolute differences of the FP32 graph to torch."""
-
-Report = Callable[[str], None]
-"""Told in a few words what is done next."""
+FP32_SCORE, FP32_MAP_PER_LAYER = 2e-5, 5e-5
+FP16_SCORE, FP16_MAP_PER_LAYER = 3e-3, 3e-3
+"""Largest absolute differences to torch in float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A finished bundle and what is worth telling about it."""
+    """A finished bundle and what is worth telling about it. `layout` says who saved the CLIP file."""
 
     bundle: Bundle
-    parity: Parity
-    parameter_bytes: int
+    written: Written
     layers_used: tuple[int, ...]
+    layout: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,24 +44,34 @@ class _Origin:
     checkpoint: PromptCheckpoint
     settings: AnomalyClipSettings
 
-    def manifest(self, files: dict[str, str]) -> BundleManifest:
+    @property
+    def layers_used(self) -> tuple[int, ...]:
+        return self.settings.plan(self.clip.architecture).layers_used
+
+    def tolerances(self, *, fp16: bool) -> Tolerances:
+        layers = len(self.layers_used)
+        return Tolerances(
+            fp32=Tolerance(score=FP32_SCORE, map=FP32_MAP_PER_LAYER * layers),
+            fp16=Tolerance(score=FP16_SCORE, map=FP16_MAP_PER_LAYER * layers) if fp16 else None,
+        )
+
+    def manifest(self, fp16: HalfPrecision | None, files: dict[str, str]) -> BundleManifest:
         """The manifest of a bundle with these files."""
         architecture, settings = self.clip.architecture, self.settings
-        grid, used = settings.grid(architecture), settings.plan(architecture).layers_used
+        grid = settings.grid(architecture)
         return BundleManifest(
             backbone=architecture.name,
             head=AnomalyClipHead(
                 patch=architecture.patch,
                 dpam=settings.dpam,
                 features=settings.features,
-                layers_used=used,
+                layers_used=self.layers_used,
                 legacy_features=settings.legacy_features,
             ),
             preprocessing=settings.preprocessing(),
-            map=MapSpec(grid=(grid, grid), layers=len(used), sigma_px=settings.sigma),
-            tolerances=Tolerances(
-                fp32=Tolerance(score=SCORE_TOLERANCE, map=MAP_TOLERANCE_PER_LAYER * len(used))
-            ),
+            map=MapSpec(grid=(grid, grid), layers=len(self.layers_used), sigma_px=settings.sigma),
+            fp16=fp16,
+            tolerances=self.tolerances(fp16=fp16 is not None),
             source=Source(
                 files={"clip": self.clip.sha256, "checkpoint": self.checkpoint.sha256},
                 exporter=exporter_version(),
@@ -87,52 +86,30 @@ def export_anomalyclip(
     settings: AnomalyClipSettings,
     out: Path,
     *,
+    wish: Wish | None = None,
     force: bool = False,
     report: Report = lambda _step: None,
 ) -> Exported:
     """Read, fold, export, prove and pack. `out` exists afterwards only if all of it went well.
 
     Raises `ModelFileError` for the two files, `ConfigError` for the settings, `BundleError` when `out` may
-    not be written or the exported network does not match torch.
+    not be written or an exported graph does not match torch.
     """
+    wish = wish or Wish()
     with staging_folder(out, force=force) as folder:
         report(f"Reading the CLIP file {clip_path}")
         clip = read_clip_file(clip_path)
         report(f"Reading the prompt checkpoint {checkpoint_path}")
         origin = _Origin(clip, read_prompt_checkpoint(checkpoint_path), settings)
         report(f"Folding the prompts into {clip.architecture.name}")
-        graph = build_graph(clip, origin.checkpoint, settings)
-        size = _write_content(folder, graph, settings, report)
-        report("Proving the bundle on ONNX Runtime, through the path of the line")
-        parity = _prove(folder, origin)
-    return Exported(open_bundle(out), parity, size, graph.plan.layers_used)
-
-
-def exporter_version() -> str:
-    """What made the bundle, for its manifest."""
-    try:
-        own = version("adclip-edge")
-    except PackageNotFoundError:  # run from the source tree without being installed
-        own = "(source tree)"
-    return f"adclip-edge {own}, torch {torch.__version__}"
-
-
-def _write_content(
-    folder: Path, graph: AnomalyClipGraph, settings: AnomalyClipSettings, report: Report
-) -> int:
-    report("Computing the golden outputs with torch")
-    golden = reference(graph, golden_frames(), settings.preprocessing())
-    write_arrays(folder / GOLDEN, arrays(golden))
-    report("Exporting to ONNX")
-    model = onnx_from_torch(graph)
-    write_model(model, folder / MODEL_FP32)
-    return parameter_bytes(model)
-
-
-def _prove(folder: Path, origin: _Origin) -> Parity:
-    """Open the bundle as the line would, measure, and add the figures to it."""
-    write_manifest(folder, origin.manifest(file_hashes(folder)))
-    parity = prove_parity(open_bundle(folder))
-    write_figures(folder / PARITY, parity.figures())
-    write_manifest(folder, origin.manifest(file_hashes(folder)))
-    return parity
+        network = build_graph(clip, origin.checkpoint, settings)
+        written = write_bundle(
+            folder,
+            network,
+            settings.preprocessing(),
+            origin.tolerances(fp16=wish.fp16),
+            origin.manifest,
+            wish,
+            report,
+        )
+    return Exported(open_bundle(out), written, origin.layers_used, clip.layout.value)

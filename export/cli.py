@@ -6,19 +6,14 @@ Nothing here imports torch before a command runs, so `--help` works without it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import click
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from edge.errors import OpenError
-
-if TYPE_CHECKING:
-    from export.bundle_from_anomalyclip import Exported
-
-FILE = click.Path(path_type=Path)
+from export.aaclip.command import aaclip_command
+from export.options import FILE, precision_options, resample_option
 
 
 def _block_numbers(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, ...]:
@@ -34,12 +29,17 @@ def _block_numbers(_context: click.Context, _option: click.Parameter, value: str
 
 @click.group("export")
 def export_command() -> None:
-    """Make a bundle from a fine-tuned checkpoint (needs torch)."""
+    """Make a bundle from a fine-tuned checkpoint (needs torch) or an ONNX file (does not)."""
 
 
 @export_command.command("anomalyclip")
 @click.option(
-    "--clip", "clip_path", type=FILE, required=True, help="OpenAI CLIP file used in training (.pt)."
+    "--clip",
+    "clip_path",
+    type=FILE,
+    required=True,
+    help="CLIP file of the training: OpenAI's .pt, or open_clip's or Hugging Face's (.safetensors, .bin, "
+    "index.json).",
 )
 @click.option(
     "--checkpoint", "checkpoint_path", type=FILE, required=True, help="epoch_N.pth of the training."
@@ -59,6 +59,8 @@ def export_command() -> None:
     help="The training code is older than 13 April 2025 (equal layer maps).",
 )
 @click.option("--sigma", type=float, default=4.0, show_default=True, help="Smoothing of the map, in pixels.")
+@resample_option
+@precision_options
 @click.option("--force", is_flag=True, help="Replace the bundle at --out.")
 @click.option("--out", type=FILE, required=True, help="Folder of the new bundle.")
 def anomalyclip(
@@ -69,6 +71,10 @@ def anomalyclip(
     features: tuple[int, ...],
     legacy_features: bool,
     sigma: float,
+    resample: Literal["pillow", "fast"],
+    fp32_only: bool,
+    fp32_softmax: bool,
+    probe_images: Path | None,
     force: bool,
     out: Path,
 ) -> None:
@@ -79,6 +85,8 @@ def anomalyclip(
     _require_torch()
     from export.anomalyclip import AnomalyClipSettings
     from export.bundle_from_anomalyclip import export_anomalyclip
+    from export.bundle_from_network import Wish
+    from export.summary import probe_pictures, summary_table
 
     console = Console()
     settings = AnomalyClipSettings(
@@ -87,22 +95,31 @@ def anomalyclip(
         features=features,
         legacy_features=legacy_features,
         sigma=sigma,
+        resample=resample,
     )
+    wish = Wish(not fp32_only, fp32_softmax, probe_pictures(probe_images))
     with console.status("This takes seconds for a small backbone, minutes for ViT-L."):
         exported = export_anomalyclip(
             clip_path,
             checkpoint_path,
             settings,
             out,
+            wish=wish,
             force=force,
             report=lambda step: console.print(step, markup=False, highlight=False, soft_wrap=True),
         )
-    console.print(_summary(exported))
+    layers = ", ".join(str(layer) for layer in exported.layers_used)
+    console.print(
+        summary_table(
+            exported.bundle, exported.written, {"CLIP layout": exported.layout, "layers used": layers}
+        )
+    )
 
 
 def _require_torch() -> None:
     try:
         import onnxscript  # noqa: F401
+        import safetensors  # noqa: F401
         import torch  # noqa: F401
     except ImportError as fault:
         raise OpenError(
@@ -111,23 +128,4 @@ def _require_torch() -> None:
         ) from fault
 
 
-def _summary(exported: Exported) -> Table:
-    manifest, parity = exported.bundle.manifest, exported.parity
-    spec, (down, across) = manifest.preprocessing, manifest.map.grid
-    table = Table(show_header=False)
-    table.add_column()
-    table.add_column(overflow="fold")
-    rows = {
-        "bundle": str(exported.bundle.folder),
-        "backbone": manifest.backbone,
-        "input, grid": f"{spec.width_px} x {spec.height_px} px, {across} x {down} patches",
-        "layers used": ", ".join(str(layer) for layer in exported.layers_used),
-        "parameters": f"{exported.parameter_bytes:,} bytes",
-        "score error": f"{parity.score_error:.1e} (allowed {parity.score_tolerance:.1e})",
-        "map error": f"{parity.anomaly_map_error:.1e} (allowed {parity.map_tolerance:.1e})",
-        "compared on": f"{parity.frames} golden frames, {parity.runner}",
-        "bundle id": exported.bundle.bundle_id,
-    }
-    for name, value in rows.items():
-        table.add_row(name, escape(value))
-    return table
+export_command.add_command(aaclip_command)

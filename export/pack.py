@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import BundleError
-from edge.manifest import GOLDEN, MANIFEST, MODEL_FP32, PARITY, BundleManifest, manifest_text
+from edge.manifest import GOLDEN, MANIFEST, MODEL_FP16, MODEL_FP32, PARITY, BundleManifest, manifest_text
 
-BUNDLE_FILES = frozenset({MANIFEST, MODEL_FP32, GOLDEN, PARITY})
+BUNDLE_FILES = frozenset({MANIFEST, MODEL_FP32, MODEL_FP16, GOLDEN, PARITY})
 
 
 def check_target(out: Path, *, force: bool) -> None:

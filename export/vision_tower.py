@@ -5,19 +5,23 @@
 
 In every dual block the original path advances as in plain CLIP, and the new path gains the attention of the
 values to themselves. The new path never feeds back, so the class feature does not depend on it.
+
+Tokens of both paths keep the dtype of the embeddings, and so does what is summed into them; products have the
+dtype of their weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from export.clip_file import ClipArchitecture, ClipWeights
-from export.transformer import Block, LayerNorm, Transformer, attend
+from export.transformer import LayerNorm, ResidualBlock, SelfAttention
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,66 @@ class VisionFeatures:
     patch_features: Mapping[int, Tensor]
 
 
+class TwoPathAttention(SelfAttention):
+    """Self-attention that also lets the values attend to themselves."""
+
+    def forward(self, tokens: Tensor, *, with_values: bool, first_row: bool) -> tuple[Tensor, Tensor | None]:
+        """(b, n, w) → what the original path gains, and what the new path gains, each (b, n, w).
+
+        The new path's is None without `with_values`. With `first_row` the original path's is that of the first
+        token alone, (b, 1, w).
+        """
+        if first_row:
+            query = self.project_query(tokens[:, :1])
+            key, value = self.project_key_value(tokens)
+        else:
+            query, key, value = self.project(tokens)
+        of_values = self.merge(self.attend(value, value, value)) if with_values else None
+        return self.merge(self.attend(query, key, value)), of_values
+
+
+class TwoPathBlock(ResidualBlock):
+    """CLIP's block, which can carry the new path along."""
+
+    attn: TwoPathAttention
+
+    def __init__(self, width: int) -> None:
+        super().__init__(TwoPathAttention(width))
+
+    def forward(
+        self, original: Tensor, new: Tensor | None, *, class_token_only: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """One block on both paths, each (b, n, w); without a new path it is plain CLIP's.
+
+        With `class_token_only` the original path returns (b, 1, w). The new path has no MLP and no LayerNorm of
+        its own, and shares the output projection.
+        """
+        gained, gained_by_new = self.attn(
+            self.ln_1(original), with_values=new is not None, first_row=class_token_only
+        )
+        if class_token_only:
+            original = original[:, :1]
+        if new is not None:
+            new = new + gained_by_new
+        return self.feed_forward(original + gained), new
+
+
+class TwoPathTransformer(nn.Module):
+    """The blocks of the image tower, under OpenAI's name `resblocks`."""
+
+    def __init__(self, width: int, layers: int) -> None:
+        super().__init__()
+        self.resblocks = nn.ModuleList(TwoPathBlock(width) for _ in range(layers))
+
+    def blocks(self) -> list[TwoPathBlock]:
+        """The blocks in order, as their own type."""
+        return [block for block in self.resblocks if isinstance(block, TwoPathBlock)]
+
+
 class VisionTower(nn.Module):
     """Parameters are uninitialised until loaded or initialised by the caller."""
+
+    FP16_PARAMETERS: ClassVar = ("proj",)
 
     def __init__(self, architecture: ClipArchitecture) -> None:
         super().__init__()
@@ -59,7 +121,7 @@ class VisionTower(nn.Module):
         self.class_embedding = nn.Parameter(torch.empty(width))
         self.positional_embedding = nn.Parameter(torch.empty(architecture.native_grid**2 + 1, width))
         self.ln_pre = LayerNorm(width)
-        self.transformer = Transformer(width, architecture.vision_layers)
+        self.transformer = TwoPathTransformer(width, architecture.vision_layers)
         self.ln_post = LayerNorm(width)
         self.proj = nn.Parameter(torch.empty(width, architecture.embed_dim))
 
@@ -78,12 +140,14 @@ class VisionTower(nn.Module):
                 new = original
             if not plan.needs_new_path(number):
                 new = None
-            original, new = advance(block, original, new, class_token_only=number == len(blocks))
+            original, new = block(original, new, class_token_only=number == len(blocks))
             if number in plan.taps:
                 tapped[number] = original if new is None else new
         return VisionFeatures(
-            class_feature=original[:, 0] @ self.proj,
-            patch_features={number: self.project_patches(tokens) for number, tokens in tapped.items()},
+            class_feature=self.project(original[:, 0]),
+            patch_features={
+                number: self.project(self.ln_post(tokens[:, 1:])) for number, tokens in tapped.items()
+            },
         )
 
     def embed(self, images: Tensor) -> Tensor:
@@ -91,37 +155,18 @@ class VisionTower(nn.Module):
 
         g = S // patch; the convolution drops the pixels that are left over at the right and bottom.
         """
-        patches = self.conv1(images)
+        patches = self.conv1(images.to(self.conv1.weight.dtype))
         positions = resize_positions(self.positional_embedding, patches.shape[-1])
-        class_token = self.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
-        tokens = torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1) + positions
+        class_token = self.class_embedding.expand(patches.shape[0], 1, -1)
+        patch_tokens = patches.flatten(2).transpose(1, 2).to(class_token.dtype)
+        tokens = torch.cat([class_token, patch_tokens], dim=1) + positions
         normed: Tensor = self.ln_pre(tokens)
         return normed
 
-    def project_patches(self, tokens: Tensor) -> Tensor:
-        """(b, 1 + g·g, w) → (b, g·g, D): the class token dropped, ln_post, projection."""
-        projected: Tensor = self.ln_post(tokens[:, 1:]) @ self.proj
+    def project(self, tokens: Tensor) -> Tensor:
+        """(..., w) → (..., D), the space of the text, in the dtype of the projection."""
+        projected: Tensor = tokens.to(self.proj.dtype) @ self.proj
         return projected
-
-
-def advance(
-    block: Block, original: Tensor, new: Tensor | None, *, class_token_only: bool
-) -> tuple[Tensor, Tensor | None]:
-    """One block on both paths; without a new path it is plain CLIP's block.
-
-    With `class_token_only` the original path returns (b, 1, w). The new path has no MLP and no LayerNorm of
-    its own, and shares the output projection.
-    """
-    attention, normed = block.attn, block.ln_1(original)
-    if class_token_only:
-        original = original[:, :1]
-        query = attention.project_query(normed[:, :1])
-        key, value = attention.project_key_value(normed)
-    else:
-        query, key, value = attention.project(normed)
-    if new is not None:
-        new = new + attention.merge(attend(value, value, value))
-    return block.feed_forward(original + attention.merge(attend(query, key, value))), new
 
 
 def resize_positions(embedding: Tensor, grid: int) -> Tensor:

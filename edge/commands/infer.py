@@ -21,7 +21,9 @@ from edge.config import DecisionConfig, OnnxRuntimeConfig
 from edge.decide import FrameLimits, Thresholds
 from edge.errors import ConfigError, EdgeError, OpenError, OperateError
 from edge.inspection import Inspector, Judge, effective_preprocessing
+from edge.manifest import Precision, ReferenceLimits
 from edge.messages import Box, Frame, Inspection, Outcome, Region, Verdict
+from edge.reference_limits import reference_judgement
 from edge.runner import open_runner
 
 PATH = click.Path(path_type=Path)
@@ -37,6 +39,13 @@ PATH = click.Path(path_type=Path)
 @click.option("--map-threshold", type=float, help="Reject a region of the map at this value or above.")
 @click.option("--min-area-px", type=float, default=0.0, help="Smallest region that rejects, in image pixels.")
 @click.option("--roi", type=BOX, help="Region of the image to inspect: X,Y,WIDTH,HEIGHT in pixels.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="Which graph of the bundle.",
+)
 @click.option("--threads", type=int, default=2, show_default=True, help="Threads of the runner.")
 def infer(
     bundle: Path,
@@ -48,6 +57,7 @@ def infer(
     map_threshold: float | None,
     min_area_px: float,
     roi: Box | None,
+    precision: Precision,
     threads: int,
 ) -> int:
     """Inspect IMAGES (files or folders) with BUNDLE.
@@ -67,10 +77,11 @@ def infer(
     )
     paths = _files(images)
     folder = _map_folder(save_maps, paths)
-    runner = open_runner(opened, OnnxRuntimeConfig(threads=threads))
+    runner = open_runner(opened, OnnxRuntimeConfig(threads=threads, precision=precision))
     inspector = Inspector(opened, runner, preprocessing, time.monotonic_ns)
     judge = Judge(inspector, thresholds, FrameLimits(), _raise)
-    printer = _JsonPrinter() if as_json else _TablePrinter()
+    reference = opened.manifest.reference
+    printer = _JsonPrinter(reference) if as_json else _TablePrinter(reference)
     failed = 0
     for part_id, path in enumerate(paths, start=1):
         try:
@@ -87,7 +98,13 @@ def infer(
 
 
 class _JsonPrinter:
-    """One object a line on stdout; a file that failed has a null score, the verdict 'fault' and an error."""
+    """One object a line on stdout; a file that failed has a null score, the verdict 'fault' and an error.
+
+    `reference` is what the network's own library would say, null when the bundle holds no limits of it.
+    """
+
+    def __init__(self, reference: ReferenceLimits | None) -> None:
+        self._reference = reference
 
     def judged(self, path: Path, verdict: Verdict) -> None:
         timings = verdict.timings
@@ -106,8 +123,15 @@ class _JsonPrinter:
             }
             if timings
             else {},
+            reference=self._judged_by_reference(verdict.score),
             bundle_id=verdict.bundle_id,
         )
+
+    def _judged_by_reference(self, score: float) -> dict[str, Any] | None:
+        found = reference_judgement(self._reference, score)
+        if found is None or self._reference is None:
+            return None
+        return {"source": self._reference.source, "score": found.score, "bad": found.bad}
 
     def failed(self, path: Path, error: EdgeError) -> None:
         _complain(path, error)
@@ -132,8 +156,10 @@ class _JsonPrinter:
 class _TablePrinter:
     """A table for people, when all images are through."""
 
-    def __init__(self) -> None:
-        self._table = Table("image", "score", "verdict", "why", "regions", "ms")
+    def __init__(self, reference: ReferenceLimits | None) -> None:
+        self._reference = reference
+        own = [] if reference is None else [reference.source]
+        self._table = Table("image", "score", "verdict", "why", "regions", "ms", *own)
 
     def judged(self, path: Path, verdict: Verdict) -> None:
         timings = verdict.timings
@@ -150,11 +176,20 @@ class _TablePrinter:
             why,
             str(len(verdict.regions)),
             f"{total:.0f}",
+            *self._by_reference(verdict.score),
         )
+
+    def _by_reference(self, score: float) -> list[str]:
+        if self._reference is None:
+            return []
+        found = reference_judgement(self._reference, score)
+        return ["-" if found is None else f"{found.score:.3f} {'bad' if found.bad else 'good'}"]
 
     def failed(self, path: Path, error: EdgeError) -> None:
         _complain(path, error)
-        self._table.add_row(str(path), "-", "FAULT", "cannot be read", "-", "-")
+        self._table.add_row(
+            str(path), "-", "FAULT", "cannot be read", "-", "-", *(["-"] if self._reference else [])
+        )
 
     def end(self) -> None:
         Console().print(self._table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -16,8 +15,6 @@ import onnx
 import onnx_ir
 import onnxruntime
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
 
 from edge.errors import BundleError
 from edge.manifest import MODEL_FP32
@@ -25,7 +22,7 @@ from export.anomalyclip import AnomalyClipGraph, AnomalyClipSettings, build_grap
 from export.clip_file import ClipWeights
 from export.onnx_from_torch import (
     OPSET,
-    check_form,
+    node_prefix,
     onnx_from_torch,
     parameter_bytes,
     write_model,
@@ -117,52 +114,24 @@ def test_onnx_runtime_computes_what_torch_computes(
         np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=1e-5)
 
 
-class TorchAttention(nn.Module):
-    """LayerNorm and torch's own attention, which exporters scale on q and on k."""
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        heads = functional.layer_norm(tokens, (64,))[:, None]
-        return functional.scaled_dot_product_attention(heads, heads * 2, heads)
-
-
-class LateScale(nn.Module):
-    """Scales the scores, not q."""
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        heads = functional.layer_norm(tokens, (64,))
-        return ((heads @ heads.mT) / 8).softmax(-1) @ heads
-
-
-def model_of(module: nn.Module, opset: int) -> onnx_ir.Model:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        program = torch.onnx.export(
-            module.eval(), (torch.randn(1, 5, 64),), dynamo=True, opset_version=opset, verbose=False
-        )
-    assert program is not None
-    return program.model
+def test_nodes_are_named_after_their_module(path: Path) -> None:
+    names = [node.name for node in onnx.load(path).graph.node]
+    assert len(set(names)) == len(names)
+    assert "/vision/transformer/resblocks.0/attn/Softmax" in names
+    assert "/vision/transformer/resblocks.3/mlp/c_fc/MatMul" in names
+    assert "/vision/ln_post/LayerNormalization" in names
 
 
 @pytest.mark.parametrize(
-    ("module", "opset", "message"),
+    ("module", "prefix"),
     [
-        (TorchAttention(), 18, "is not scaled once, on q"),
-        (TorchAttention(), 23, "attention must be written out"),
-        (LateScale(), 18, "it has 0 attentions in place of 1"),
-        (nn.Linear(64, 8), 18, "LayerNormalization must be one operator"),
+        ("", "/"),
+        ("vision", "/vision/"),
+        ("vision.transformer.resblocks.3.attn", "/vision/transformer/resblocks.3/attn/"),
     ],
 )
-def test_form_that_tensorrt_would_not_fuse_is_refused(module: nn.Module, opset: int, message: str) -> None:
-    with pytest.raises(BundleError, match=message):
-        check_form(model_of(module, opset), attentions=1)
-
-
-def test_form_of_our_graph_is_accepted_and_counted(graph: AnomalyClipGraph, path: Path) -> None:
-    model = onnx_ir.load(path)
-    assert graph.attentions() == 6
-    check_form(model, 6)
-    with pytest.raises(BundleError, match="it has 6 attentions in place of 7"):
-        check_form(model, 7)
+def test_prefix_of_a_module(module: str, prefix: str) -> None:
+    assert node_prefix(module) == prefix
 
 
 def test_size_limit_of_one_file(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

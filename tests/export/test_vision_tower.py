@@ -38,7 +38,7 @@ def naive(tower: VisionTower, images: Tensor, first_dual: int) -> tuple[Tensor, 
             values = stacked[..., 2 * width :].unflatten(-1, (-1, 64)).transpose(1, 2)
             attended = (values @ values.mT / 8).softmax(-1) @ values
             new = new + block.attn.out_proj(attended.transpose(1, 2).flatten(2))
-        original = block(original)
+        original, _ = block(original, None, class_token_only=False)
         tapped.append(original if new is None else new)
     return original[:, 0] @ tower.proj, tapped
 
@@ -80,8 +80,8 @@ def test_work_that_feeds_nothing_is_left_out(tower: VisionTower, images: Tensor)
     rows: list[tuple[int, ...]] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "export.vision_tower.attend",
-            lambda query, key, value: (rows.append((query.shape[2], key.shape[2])), query)[1],
+            "export.transformer.SelfAttention.attend",
+            lambda _self, query, key, value: (rows.append((query.shape[2], key.shape[2])), query)[1],
         )
         tower(images, FeaturePlan(first_dual=2, layers_used=(3,), taps=(3,)))
     # block 1 plain; blocks 2 and 3 the new path and the original one; block 4 one row of the original path

@@ -19,12 +19,13 @@ from edge.bundle import Bundle, open_bundle
 from edge.errors import BundleError
 from edge.manifest import GOLDEN, MANIFEST, PARITY, MapSpec
 from export.pack import file_hashes, write_arrays
-from export.verify import Parity, prove_parity, reference_map
+from export.verify import GraphParity, Parity, prove_parity, reference_map
 
 if TYPE_CHECKING:
     from export.bundle_from_anomalyclip import Exported
 
-WITHIN = Parity(
+WITHIN = GraphParity(
+    precision="fp32",
     runner="test",
     frames=3,
     score_error=1e-5,
@@ -32,6 +33,7 @@ WITHIN = Parity(
     anomaly_map_error=1e-5,
     score_tolerance=2e-5,
     map_tolerance=1e-4,
+    anomaly_map_tolerance=1e-4,
 )
 
 
@@ -53,15 +55,23 @@ def test_any_figure_out_of_tolerance_fails(name: str, value: float) -> None:
     assert not replace(WITHIN, **{name: value}).passed
 
 
+def test_one_graph_that_fails_fails_the_bundle() -> None:
+    assert Parity((WITHIN, WITHIN)).passed
+    assert not Parity((WITHIN, replace(WITHIN, precision="fp16", score_error=1.0))).passed
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_figures_travel_in_the_bundle(exported: Exported) -> None:
     figures = json.loads((exported.bundle.folder / PARITY).read_text())
-    assert figures == exported.parity.figures()
     assert figures["passed"] is True
-    assert figures["frames"] == 3
-    assert 0 < figures["anomaly_map_error"] < 1e-5
-    assert figures["map_tolerance"] == pytest.approx(1e-4)
+    for precision, largest in (("fp32", 1e-5), ("fp16", 1e-2)):
+        graph = figures["graphs"][precision]
+        assert graph["frames"] == 3
+        assert 0 < graph["anomaly_map_error"] < largest
+        assert graph["map_tolerance"] == pytest.approx(1e-4 if precision == "fp32" else 6e-3)
+    assert figures["overflow"]["pictures"] == 3
+    assert figures["overflow"]["headroom"] > 1
     assert PARITY in exported.bundle.manifest.files
 
 
