@@ -6,7 +6,6 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -16,6 +15,8 @@ from rich.table import Table
 
 from edge.camera import open_camera
 from edge.clock import MonotonicClock
+from edge.commands.camera_doctor import examine_host
+from edge.commands.finding import Finding
 from edge.config import StationConfig, load_station
 from edge.errors import EdgeError, OpenError
 from edge.messages import Frame, FrameStatus
@@ -24,15 +25,6 @@ from edge.preprocess import develop
 from edge.station import Station, config_text, open_station
 
 LEAST_FREE_MB = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check: what was found, or what is wrong and what to do."""
-
-    name: str
-    passed: bool
-    text: str
 
 
 @click.command()
@@ -58,6 +50,7 @@ def examine(config: StationConfig) -> list[Finding]:
         _finding("bundle and runner", lambda: _with_station(config, _golden)),
         _finding("thresholds", lambda: _with_station(config, _thresholds)),
         _finding("light", lambda: _with_station(config, _light)),
+        *examine_host(config.camera),
         _finding("camera", lambda: _camera(config)),
         _finding("outputs", lambda: _outputs(config)),
         _finding("records", lambda: _records(config.records.directory, config.records.disk_budget_mb)),
