@@ -16,7 +16,7 @@ class Network(nn.Module):
     `export.half_precision.half` makes its FP16 counterpart out of it without knowing the head. For that to
     work, whatever multiplies by a matrix casts its input to the dtype of its weights (as `export.transformer`'s
     `Linear` and `Attention` do), so that everything else stays float32 by torch's own promotion: the residual
-    stream, LayerNorm, the final normalise, similarity and softmax. A parameter that no `Linear`, `Conv2d` or
+    stream, LayerNorm, the final normalise, similarity and softmax. A parameter that no `Linear` or
     `Attention` owns turns float16 only where its module names it in a class attribute `FP16_PARAMETERS`.
     Text constants are buffers, and buffers are left alone.
     """
