@@ -24,6 +24,11 @@ SUBCOMMANDS = {
     "replay": ("edge.commands.replay", "replay", "Re-decide the stored frames of a run and compare."),
     "records": ("edge.commands.records", "records", "List and report the inspection records."),
     "export": ("export.cli", "export_command", "Make a bundle from a fine-tuned checkpoint or an ONNX file."),
+    "verify": (
+        "export.verify.command",
+        "verify_command",
+        "Prove that every graph of a bundle decides alike.",
+    ),
     "engine": ("export.engine.command", "engine_command", "Build and list TensorRT engines, on the device."),
 }
 """Name → module, attribute, one line of help. The module is imported when the subcommand is used."""

@@ -1,6 +1,6 @@
 """One part as pictures on the map's grid: what the model saw, where it looked, where the defect is.
 
-Everything is (S, S), S being the side of the anomaly map, so that a pixel is the same place in all of them.
+Everything has the size of the anomaly map, (h, w), so that a pixel is the same place in all of them.
 """
 
 from __future__ import annotations
@@ -62,15 +62,18 @@ def run_scale(maps: Iterable[NDArray[np.float32]], threshold: float | None = Non
 
 
 def thumbnail(frame: Frame, preprocessing: Preprocessing) -> Picture | None:
-    """The inspected region as the model sees it: (S, S, 3) uint8 RGB; None when the frame has no picture."""
+    """The inspected region as the model sees it: (h, w, 3) uint8 RGB at input size; None without a picture."""
     if frame.image is None:
         return None
-    seen = resample(develop(frame.image, frame.pixel_format, preprocessing.roi_px), preprocessing.size_px)
+    part = develop(frame.image, frame.pixel_format, preprocessing.roi_px)
+    seen = resample(part, preprocessing.size_px, preprocessing.interpolation)
     return seen if seen.ndim == 3 else np.repeat(seen[:, :, None], 3, axis=2)
 
 
-def mask_on_map(mask: NDArray[np.bool_], roi_px: Box, size: int) -> NDArray[np.bool_]:
-    """A raw-frame mask (h, w) bool on the map's grid: (size, size) bool over `roi_px`.
+def mask_on_map(mask: NDArray[np.bool_], roi_px: Box, size: int | tuple[int, ...]) -> NDArray[np.bool_]:
+    """A raw-frame mask (h, w) bool on the map's grid: (rows, columns) bool over `roi_px`.
+
+    `size` is (rows, columns), or one number for both.
 
     A map pixel is defect when any defect pixel lies in it, even in part. With a share of one half, a scratch
     thinner than half a map pixel would vanish and could neither be found nor missed. The price is a rim of at
@@ -80,15 +83,16 @@ def mask_on_map(mask: NDArray[np.bool_], roi_px: Box, size: int) -> NDArray[np.b
     covered = mask[y : y + height, x : x + width]
     sums = np.zeros((height + 1, width + 1), np.int64)
     sums[1:, 1:] = covered.cumsum(0, dtype=np.int64).cumsum(1)
-    top, bottom = _cells(height, size)
-    left, right = _cells(width, size)
-    rows = sums[bottom] - sums[top]
-    hit: NDArray[np.bool_] = (rows[:, right] - rows[:, left]) > 0
+    rows, columns = (size, size) if isinstance(size, int) else size
+    top, bottom = _cells(height, rows)
+    left, right = _cells(width, columns)
+    bands = sums[bottom] - sums[top]
+    hit: NDArray[np.bool_] = (bands[:, right] - bands[:, left]) > 0
     return hit
 
 
 def overlaid(picture: Picture, anomaly_map: NDArray[np.float32], scale: MapScale) -> Picture:
-    """The picture in grey under the coloured map, covered the more, the hotter. (S, S, 3) uint8 RGB."""
+    """The picture in grey under the coloured map, covered the more, the hotter. (h, w, 3) uint8 RGB."""
     share = scale.share(np.nan_to_num(anomaly_map, nan=scale.high))
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[:, :, None].astype(np.float32)
     cover = STRONGEST_COVER * share[:, :, None] ** 0.7  # a weak answer must be visible, noise must not

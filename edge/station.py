@@ -148,7 +148,15 @@ def run_station(
         run = store.begin_run(_run_info(station, pipeline.camera, started_ns, started))
         writer.start()
         notify_service_manager("READY=1")
-        supervisor = Supervisor(config, pipeline.counts, alarms, writer, clock, on_tick)
+        supervisor = Supervisor(
+            config,
+            pipeline.counts,
+            alarms,
+            writer,
+            clock,
+            on_tick,
+            lambda: pipeline.camera.health() is not None,
+        )
         failed = pipeline.run(stop, supervisor.tick)
         notify_service_manager("STOPPING=1")
         if not writer.stop():

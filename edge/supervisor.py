@@ -41,18 +41,21 @@ class Supervisor:
         writer: Writer,
         clock: Clock,
         on_tick: Callable[[Counts], None],
+        camera_is_there: Callable[[], bool],
         notify: Callable[[str], None] = notify_service_manager,
     ) -> None:
         self._config, self._counts, self._alarms = config, counts, alarms
         self._writer, self._clock, self._on_tick, self._notify = writer, clock, on_tick, notify
         self._next_status_ns = 0
         self._writer_progress, self._writer_advanced_ns = writer.progress(), clock.now_ns()
-        self._writer_stalled = False
+        self._writer_stalled = self._camera_away = False
+        self._camera_is_there = camera_is_there
 
     def tick(self) -> None:
         """Feed the watchdog, refresh the snapshot, tell whoever watches."""
         if self._writer_advances():
             self._notify("WATCHDOG=1")
+        self._tell_of_camera(self._camera_is_there())
         self._on_tick(self._counts())
         if self._clock.now_ns() >= self._next_status_ns:
             self._next_status_ns = self._clock.now_ns() + STATUS_EVERY_NS
@@ -79,6 +82,16 @@ class Supervisor:
         elif self._writer_stalled and not stalled:
             self._alarms.clear("records_stalled")
         self._writer_stalled = stalled
+
+    def _tell_of_camera(self, there: bool) -> None:
+        """Parts that pass while the camera is away may go unseen, so somebody has to know at once."""
+        if self._camera_away == (not there):
+            return
+        self._camera_away = not there
+        if there:
+            self._alarms.clear("camera_lost")
+        else:
+            self._alarms.raise_alarm("camera_lost", "the camera is away; parts may pass without being seen")
 
     def _status(self) -> dict[str, Any]:
         return {

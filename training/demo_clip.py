@@ -15,7 +15,7 @@ from torch.nn import functional
 from export.anomalyclip import AnomalyClipSettings, encode_prompts
 from export.clip_file import ClipArchitecture
 from export.text_tower import TextTower
-from export.transformer import Block
+from export.transformer import ResidualBlock
 from export.vision_tower import VisionFeatures, VisionTower
 
 IMAGE_SIZE = 256
@@ -156,7 +156,7 @@ def _initialise(model: DemoClip, generator: torch.Generator) -> None:
         _normal(model.deep_prompts, 0.02, generator)
 
 
-def _initialise_block(block: Block, layers: int, generator: torch.Generator) -> None:
+def _initialise_block(block: ResidualBlock, layers: int, generator: torch.Generator) -> None:
     width = block.attn.width
     narrow = width**-0.5 * (2 * layers) ** -0.5
     c_fc, c_proj = block.mlp.get_submodule("c_fc"), block.mlp.get_submodule("c_proj")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from edge.camera.driver import DeviceHealth
 from edge.camera_config import CameraConfig, ReplayCameraConfig, SyntheticCameraConfig
 from edge.clock import Clock
 from edge.messages import Frame, Trigger
@@ -53,6 +54,12 @@ class Camera(Protocol):
 
     def counters(self) -> CameraCounters:
         """May be called from any thread."""
+
+    def health(self) -> DeviceHealth | None:
+        """What the device last said of itself; None while it is away. May be called from any thread.
+
+        A camera without a device always gives the empty `DeviceHealth()`.
+        """
 
     def close(self) -> None:
         """Release the device. Calling it twice is allowed."""

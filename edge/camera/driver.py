@@ -38,7 +38,7 @@ class Grabbed:
     `frame_id` counts as the device counts, wrapping at its own width. `device_ns` is the device's clock at the
     exposure. `image` is the picture's own copy, read-only, (h, w) or (h, w, 3), None when nothing usable came.
     `exposure_us` and `gain_db` are what was used, from the chunk data, or as last read back where there are none.
-    `trigger_count` is the camera's own count of trigger edges, None when it does not count them.
+    `trigger_count` is the camera's own count of trigger edges at this exposure, None when it does not tell.
     """
 
     frame_id: int
@@ -86,7 +86,10 @@ class Driver(Protocol):
         """Begin to deliver. Raises `CameraLostError`."""
 
     def grab(self, timeout_ms: float) -> Grabbed | None:
-        """The next picture, None when none came in time, which is no fault. Raises `CameraLostError`."""
+        """The next picture, None when none came in time, which is no fault; with 0 it returns at once.
+
+        Raises `CameraLostError`.
+        """
 
     def fire(self) -> None:
         """Trigger once by software. Raises `CameraLostError`."""

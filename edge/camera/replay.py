@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from edge.camera import CameraCounters, TriggerListener
+from edge.camera.driver import DeviceHealth
 from edge.camera.replay_source import Shot, open_source
 from edge.camera_config import ReplayCameraConfig
 from edge.clock import MILLISECONDS_NS, Clock
@@ -67,6 +68,10 @@ class ReplayCamera:
         """See `Camera.counters`. A frame that was lost on purpose counts as a gap in the frame ids."""
         with self._lock:
             return self._counters
+
+    def health(self) -> DeviceHealth:
+        """See `Camera.health`."""
+        return DeviceHealth()
 
     def close(self) -> None:
         """See `Camera.close`."""

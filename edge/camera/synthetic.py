@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.camera import CameraCounters, TriggerListener
+from edge.camera.driver import DeviceHealth
 from edge.camera.scene import PRODUCTS, Defect, Line, RenderedPart
 from edge.camera_config import SyntheticCameraConfig
 from edge.clock import Clock
@@ -89,6 +90,10 @@ class SyntheticCamera:
     def counters(self) -> CameraCounters:
         """See `Camera.counters`."""
         return CameraCounters(triggers=self._triggers, delivered=self._delivered)
+
+    def health(self) -> DeviceHealth:
+        """See `Camera.health`."""
+        return DeviceHealth()
 
     def close(self) -> None:
         """See `Camera.close`; there is no device."""

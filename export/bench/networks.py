@@ -21,6 +21,7 @@ import numpy as np
 import onnx_ir
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from edge.bundle import open_bundle
 from edge.config import OnnxRuntimeConfig
@@ -121,14 +122,15 @@ def _both_towers(model: Model, folder: Path) -> dict[str, float]:
 
     def forward() -> None:
         text = encode_prompts(tower, prompts, checkpoint.end_of_text(), checkpoint.deep_prompts)
-        original, new = vision.embed(picture), None
+        original: Tensor = vision.embed(picture)
+        new: Tensor | None = None
         for number, block in enumerate(vision.transformer.blocks(), start=1):
             new = original if number == plan.first_dual else new
             original, new = block(original, new, class_token_only=False)
             if number in plan.taps:
                 tapped = original if new is None else new
-                abnormal_probability(vision.project_patches(tapped), text)
-        abnormal_probability(original[:, 0] @ vision.proj, text)
+                abnormal_probability(vision.project(vision.ln_post(tapped)), text)
+        abnormal_probability(vision.project(original[:, 0]), text)
 
     with torch.inference_mode():
         return {"ms": _median_ms(forward), "peak_mb": _peak_mb()}

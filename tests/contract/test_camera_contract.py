@@ -3,6 +3,7 @@
 A backend is a function that opens a camera of at least `PARTS` parts on a stepped clock; add it to `BACKENDS`.
 """
 
+import functools
 import itertools
 import math
 import threading
@@ -12,7 +13,16 @@ import pytest
 from PIL import Image
 
 from edge.camera import CameraCounters, open_camera
-from edge.camera_config import ReplayCameraConfig, SyntheticCameraConfig
+from edge.camera.driver import DeviceHealth
+from edge.camera.genicam import GenICamCamera
+from edge.camera.spinnaker import SpinnakerDriver
+from edge.camera_config import (
+    AravisCameraConfig,
+    ReplayCameraConfig,
+    SpinnakerCameraConfig,
+    SyntheticCameraConfig,
+    TriggerConfig,
+)
 from edge.messages import FrameStatus, PixelFormat
 
 PARTS = 4
@@ -43,7 +53,33 @@ def synthetic(request, on_trigger, clock):
     return open_camera(config, on_trigger, clock)
 
 
-BACKENDS = [replay_folder, replay_folder_at_a_rate, replay_run, synthetic]
+def aravis(request, on_trigger, clock):
+    """Over a real GigE Vision wire; see tests/camera."""
+    serial = request.getfixturevalue("loopback_camera").serial
+    trigger = {"mode": "software", "rate_per_min": 1200}
+    config = AravisCameraConfig(
+        backend="aravis", serial=serial, exposure_us=400, packet_size=8192, trigger=trigger
+    )
+    return open_camera(config, on_trigger, clock)
+
+
+def spinnaker_double(request, on_trigger, clock):
+    """The driver of the maker's SDK, on a double of that SDK: no proof of a camera."""
+    double = request.getfixturevalue("pyspin_double")
+    device = double.Blackfly("23456789")
+    device.now_ns, device.idle = (lambda: clock.now_ns() + 7_000_000_000), clock.advance_ms
+    config = SpinnakerCameraConfig(
+        backend="spinnaker",
+        serial=device.serial,
+        exposure_us=200.0,
+        region_px=(0, 0, 64, 48),
+        trigger=TriggerConfig(mode="software"),
+    )
+    opener = functools.partial(SpinnakerDriver, pyspin=double.make_pyspin(device), now_ns=clock.now_ns)
+    return GenICamCamera(config, on_trigger, clock, opener)
+
+
+BACKENDS = [replay_folder, replay_folder_at_a_rate, replay_run, synthetic, aravis, spinnaker_double]
 
 
 class Opened:
@@ -147,6 +183,11 @@ def test_frames_can_come_in_another_thread(opened):
     thread.start()
     thread.join()
     assert len(found) == PARTS
+
+
+def test_it_is_there_as_long_as_it_is_open(opened):
+    opened.frames(count=1)
+    assert isinstance(opened.camera.health(), DeviceHealth)
 
 
 def test_it_can_be_closed_twice(opened):

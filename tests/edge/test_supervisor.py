@@ -30,6 +30,7 @@ def line(stepped_clock, tmp_path):
     class Line:
         clock, writer, alarms, notified = stepped_clock, Writer(), Alarms(), []
         status = tmp_path / "status.json"
+        camera_there = True
 
     config = StationConfig.model_validate(
         {
@@ -48,7 +49,14 @@ def line(stepped_clock, tmp_path):
         }
     )
     Line.supervisor = Supervisor(
-        config, Counts, Line.alarms, Line.writer, Line.clock, lambda _counts: None, Line.notified.append
+        config,
+        Counts,
+        Line.alarms,
+        Line.writer,
+        Line.clock,
+        lambda _counts: None,
+        lambda: Line.camera_there,
+        Line.notified.append,
     )
     return Line
 
@@ -87,6 +95,16 @@ def test_a_slow_writer_that_advances_is_not_stuck(line):
         line.supervisor.tick()
     assert len(line.notified) == 4
     assert active(line.alarms) == []
+
+
+def test_a_camera_that_is_away_is_told_of_once_until_it_is_back(line):
+    line.writer.idle = True
+    for there in (True, False, False, True, False):
+        line.camera_there = there
+        line.supervisor.tick()
+    assert active(line.alarms) == ["camera_lost"]
+    assert [alarm.count for alarm in line.alarms.snapshot()] == [2]
+    assert len(line.notified) == 5  # the daemon itself is well
 
 
 def test_the_snapshot_tells_of_the_stall(line):
