@@ -196,18 +196,26 @@ def _bands(x: Axis, y: Axis | None, thresholds: Sequence[float], band: float) ->
     parts = []
     reach = band if math.isfinite(band) else 0.0
     for limit in thresholds:
-        wide = max(x.at(limit + reach) - x.at(limit - reach), _LEAST_BAND)
+        left, wide = _stretch(x, limit, reach)
         parts.append(
-            f'<rect class="band" x="{x.at(limit) - wide / 2:.1f}" y="{_TOP:.0f}" width="{wide:.1f}" '
-            f'height="{_SIDE:.0f}"/><path class="marker" d="M{x.at(limit):.1f} {_TOP:.0f}v{_SIDE:.0f}"/>'
+            f'<rect class="band" x="{left:.1f}" y="{_TOP:.0f}" width="{wide:.1f}" height="{_SIDE:.0f}"/>'
+            f'<path class="marker" d="M{x.at(limit):.1f} {_TOP:.0f}v{_SIDE:.0f}"/>'
             + text("marker", x.at(limit), _TOP - 9, f"threshold {limit:.4g}", "middle")
         )
         if y is not None:
+            top, high = _stretch(y, limit, reach)
             parts.append(
-                f'<rect class="band" x="{_AXIS:.0f}" y="{y.at(limit) - wide / 2:.1f}" width="{_SIDE:.0f}" '
-                f'height="{wide:.1f}"/><path class="marker" d="M{_AXIS:.0f} {y.at(limit):.1f}h{_SIDE:.0f}"/>'
+                f'<rect class="band" x="{_AXIS:.0f}" y="{top:.1f}" width="{_SIDE:.0f}" height="{high:.1f}"/>'
+                f'<path class="marker" d="M{_AXIS:.0f} {y.at(limit):.1f}h{_SIDE:.0f}"/>'
             )
     return "".join(parts)
+
+
+def _stretch(axis: Axis, middle: float, reach: float) -> tuple[float, float]:
+    """First place and length in px of what lies within `reach`, cut off at the ends, never too thin to see."""
+    ends = sorted(axis.at(min(max(at, axis.low), axis.high)) for at in (middle - reach, middle + reach))
+    missing = max(_LEAST_BAND - (ends[1] - ends[0]), 0.0)
+    return ends[0] - missing / 2, ends[1] - ends[0] + missing
 
 
 def _frame(x: Axis, y: Axis) -> str:

@@ -22,45 +22,62 @@ EXACT = frozenset(
 )
 """Operators that only move values, and so round nothing."""
 
-Node = Any
-"""An `onnx.NodeProto`."""
+
+@dataclass(frozen=True, slots=True)
+class InnerNode:
+    """A node of a graph; `output` is its first. A node without a name goes by its output."""
+
+    name: str
+    operator: str
+    inputs: tuple[str, ...]
+    output: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InnerGraph:
-    """An ONNX graph in memory. `model` is an `onnx.ModelProto`; `shapes` are by the value's name.
+    """The nodes of one graph of a bundle in the order of computing, without its weights.
 
-    `roundings` counts, for each node, the nodes that round on the longest path to it, itself included.
+    `shapes` are by the value's name, `declared` are the graph's own outputs. `roundings` counts, for each node,
+    the nodes that round on the longest path to it, itself included.
     """
 
-    model: Any
-    nodes: tuple[Node, ...]
+    bundle: Bundle
+    precision: Precision
+    nodes: tuple[InnerNode, ...]
     shapes: dict[str, tuple[int, ...]]
+    declared: frozenset[str]
     roundings: tuple[int, ...]
 
     def size(self, node: int) -> int:
-        """Bytes of a node's first output as float32."""
-        return 4 * int(np.prod(self.shapes.get(self.nodes[node].output[0], ()), dtype=np.int64))
+        """Bytes of a node's output as float32."""
+        return 4 * int(np.prod(self.shapes.get(self.nodes[node].output, ()), dtype=np.int64))
 
     def outputs(self, nodes: Sequence[int], tensor: NDArray[np.float32]) -> list[NDArray[Any]]:
-        """The first output of each node, from one run on the CPU in which nothing is fused."""
+        """The output of each node, from one run on the CPU in which nothing is fused."""
         import onnxruntime
-        from onnx import ModelProto, ValueInfoProto
 
-        names = [self.nodes[node].output[0] for node in nodes]
-        model = ModelProto()
-        model.CopyFrom(self.model)
-        existing = {value.name for value in model.graph.output}
-        # ONNX Runtime infers the type of an output that is declared by its name alone.
-        model.graph.output.extend(ValueInfoProto(name=name) for name in names if name not in existing)
+        names = [self.nodes[node].output for node in nodes]
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            self._with_outputs(names), options, providers=["CPUExecutionProvider"]
         )
-        found: list[NDArray[Any]] = session.run(names, {session.get_inputs()[0].name: tensor})
+        found: list[NDArray[Any]] = session.run(names, {self.bundle.manifest.input: tensor})
         return found
+
+    def _with_outputs(self, names: Sequence[str]) -> bytes:
+        """The graph with more outputs, by protobuf's rule that messages joined end to end are one message.
+
+        So the weights need not be unpacked. ONNX Runtime infers the type of an output declared by its name.
+        """
+        from onnx import ModelProto
+
+        more = ModelProto()
+        for name in dict.fromkeys(names):
+            if name not in self.declared:
+                more.graph.output.add().name = name
+        return self.bundle.read(model_file(self.precision)) + bytes(more.SerializeToString())
 
 
 def open_graph(bundle: Bundle, precision: Precision) -> InnerGraph:
@@ -76,8 +93,12 @@ def open_graph(bundle: Bundle, precision: Precision) -> InnerGraph:
     shapes = _shapes(model)
     if any(node.output[0] not in shapes for node in model.graph.node):
         shapes = _shapes(onnx.shape_inference.infer_shapes(model))
-    nodes = tuple(model.graph.node)
-    return InnerGraph(model, nodes, shapes, _roundings(nodes))
+    nodes = tuple(
+        InnerNode(node.name or node.output[0], node.op_type, tuple(node.input), node.output[0])
+        for node in model.graph.node
+    )
+    declared = frozenset(value.name for value in model.graph.output)
+    return InnerGraph(bundle, precision, nodes, shapes, declared, _roundings(model.graph.node))
 
 
 def aligned(first: InnerGraph, second: InnerGraph) -> list[tuple[int, int]]:
@@ -92,12 +113,12 @@ def aligned(first: InnerGraph, second: InnerGraph) -> list[tuple[int, int]]:
 
 
 def _kept(graph: InnerGraph) -> list[int]:
-    return [number for number, node in enumerate(graph.nodes) if node.op_type not in PASSED_OVER]
+    return [number for number, node in enumerate(graph.nodes) if node.operator not in PASSED_OVER]
 
 
 def _kind(graph: InnerGraph, number: int) -> tuple[str, tuple[int, ...]]:
     node = graph.nodes[number]
-    return node.op_type, graph.shapes.get(node.output[0], ())
+    return node.operator, graph.shapes.get(node.output, ())
 
 
 def _shapes(model: Any) -> dict[str, tuple[int, ...]]:
@@ -108,7 +129,7 @@ def _shapes(model: Any) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _roundings(nodes: Sequence[Node]) -> tuple[int, ...]:
+def _roundings(nodes: Sequence[Any]) -> tuple[int, ...]:
     depth: dict[str, int] = {}
     for node in nodes:
         before = max((depth.get(name, 0) for name in node.input), default=0)

@@ -101,7 +101,7 @@ def open_ladder(
             missing.append(
                 NotRun(
                     TORCH_NAME,
-                    "no source files given; on the golden frames the stored outputs stand for it",
+                    "No source files were given; on the golden frames the stored outputs stand for it.",
                 )
             )
         else:
@@ -111,7 +111,7 @@ def open_ladder(
             opened.callback(runner.close)
             rungs.append(Rung(f"ONNX {precision.upper()}", runner))
         if "fp16" not in bundle.manifest.precisions:
-            missing.append(NotRun("ONNX FP16", "the bundle has no FP16 graph"))
+            missing.append(NotRun("ONNX FP16", "The bundle has no FP16 graph."))
         try:
             engine = open_runner(bundle, _engine_config(engine_directory))
         except EdgeError as fault:

@@ -136,7 +136,7 @@ def trace_half(bundle: Bundle, tensor: NDArray[np.float32], budget: int = BUDGET
 def graph_layer(graph: InnerGraph, number: int) -> Layer:
     """A node as a layer."""
     node = graph.nodes[number]
-    return Layer(node.name or node.output[0], node.op_type, graph.size(number), graph.roundings[number])
+    return Layer(node.name, node.operator, graph.size(number), graph.roundings[number])
 
 
 def search(layers: Sequence[Layer], fetch: Fetch, precision: Precision, budget: int) -> LayerTrace:

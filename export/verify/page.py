@@ -74,15 +74,15 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers_from: int
 
 
 def _answer(proof: Proof) -> str:
-    pictures = " and ".join(f"{one.pictures} {one.name}" for one in proof.sets)
+    gaps = "".join(f"<p>{escape(gap)}</p>" for gap in proof.gaps())
     if proof.passed:
-        flips = "no verdict flips" if proof.can_flip else "verdicts not compared, as no threshold was given"
+        flips = "; no verdict flips" if proof.can_flip else ""
         return (
-            f'<div class="answer proven"><b>Proven</b><p>On {pictures} every form that ran here is within its '
-            f"tolerance; {flips}.</p></div>"
+            f'<div class="answer proven"><b>Proven</b><p>On {proof.proven_on} every form that ran here is within '
+            f"its tolerance{flips}.</p>{gaps}</div>"
         )
     faults = "".join(f"<p>{escape(fault)}</p>" for fault in [*proof.faults(), proof.starts] if fault)
-    return f'<div class="answer refused"><b>Not proven</b>{faults}</div>'
+    return f'<div class="answer refused"><b>Not proven</b>{faults}{gaps}</div>'
 
 
 def _counts(proof: Proof) -> str:
@@ -131,7 +131,7 @@ def _errors(proof: Proof) -> str:
             found, allowed = pair.figures, pair.figures.allowed
             rows.append(
                 [
-                    f"{escape(names(found))}<br><span class='quiet'>{found.pictures} {escape(one.name)}</span>",
+                    f"{escape(names(found))}<br><span class='quiet'>{one.counted}</span>",
                     _against(found.score.maximum, found.score.mean, allowed.score),
                     _against(found.grid.maximum, found.grid.mean, allowed.grid),
                     _against(found.map.maximum, found.map.mean, allowed.map),
@@ -171,8 +171,7 @@ def _verdicts(proof: Proof) -> str:
                 flips = str(close.flips) if not close.flips else f'<b class="wrong">{close.flips}</b>'
                 rows.append(
                     [
-                        f"{escape(names(pair.figures))}<br><span class='quiet'>{pair.figures.pictures} "
-                        f"{escape(one.name)}</span>",
+                        f"{escape(names(pair.figures))}<br>{_quiet(one.counted)}",
                         flips,
                         str(close.guard_band),
                         margin(close.score_margin),

@@ -11,6 +11,7 @@ from edge.errors import EdgeError, FrameError
 from edge.manifest import GOLDEN, Precision
 from export.verify import layers
 from export.verify.climb import Climber, PairResult, Setting
+from export.verify.differences import PairFigures
 from export.verify.labelled import Picture, Subject, read_subject
 from export.verify.ladder import ENGINE_NAME, TORCH_NAME, Ladder, NotRun
 from export.verify.parity import golden_frame
@@ -26,6 +27,11 @@ class SetResult:
     pairs: tuple[PairResult, ...]
     rankings: tuple[tuple[str, Ranking], ...] = ()
     bad: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def counted(self) -> str:
+        """`3 golden frames`."""
+        return f"{self.pictures} {self.name if self.pictures != 1 else self.name.removesuffix('s')}"
 
     @property
     def end_to_end(self) -> PairResult | None:
@@ -54,19 +60,36 @@ class Proof:
         """Whether a threshold is in force, so that verdicts can be compared."""
         return self.thresholds.score is not None or self.thresholds.map is not None
 
+    @property
+    def proven_on(self) -> str:
+        """The sets on which two forms at least were compared."""
+        return " and ".join(one.counted for one in self.sets if one.pairs)
+
+    def gaps(self) -> list[str]:
+        """What was not compared although it was asked for, or could have been."""
+        alone = [
+            f"Nothing was compared on the {one.counted}: only one form runs here."
+            for one in self.sets
+            if one.pictures and not one.pairs
+        ]
+        unjudged = [] if self.can_flip else ["Verdicts were not compared: no threshold was given."]
+        return alone + unjudged
+
     def faults(self) -> list[str]:
         """What speaks against the bundle, in short sentences."""
         found = []
         for one in self.sets:
             for pair in one.pairs:
-                figures, names = pair.figures, f"{pair.figures.first} and {pair.figures.second}"
-                if not figures.within:
-                    found.append(f"{names} differ by more than is allowed on the {one.name}.")
-                if figures.flips:
-                    found.append(f"{names} decide differently on {figures.flips} of the {one.name}.")
+                found += [f"{fault} of the {one.name}." for fault in _pair_faults(pair.figures)]
             if one.bad:
                 found.append(f"{len(one.bad)} of the {one.name} could not be used.")
         return found
+
+
+def _pair_faults(figures: PairFigures) -> list[str]:
+    names = f"{figures.first[0].upper()}{figures.first[1:]} and {figures.second}"
+    found = [] if figures.within else [f"{names} differ by more than is allowed on some"]
+    return [*found, f"{names} decide differently on {figures.flips}"] if figures.flips else found
 
 
 def prove_on_golden(bundle: Bundle, ladder: Ladder, thresholds: Thresholds) -> SetResult:

@@ -28,17 +28,16 @@ def print_proof(proof: Proof, console: Console) -> None:
             console.print(_labels_table(one))
     for missing in proof.missing:
         console.print(f"{missing.name}: not run. {missing.why}", markup=False, soft_wrap=True)
-    if not proof.can_flip:
-        console.print("Verdicts were not compared: no threshold was given.", soft_wrap=True)
+    for gap in proof.gaps():
+        console.print(gap, markup=False, soft_wrap=True)
     _print_answer(proof, console)
 
 
 def _print_answer(proof: Proof, console: Console) -> None:
-    pictures = " and ".join(f"{one.pictures} {one.name}" for one in proof.sets)
     if proof.passed:
-        console.print(f"PROVEN on {pictures}.", style="bold green", soft_wrap=True)
+        console.print(f"PROVEN on {proof.proven_on}.", style="bold green", soft_wrap=True)
         return
-    console.print(f"NOT PROVEN on {pictures}.", style="bold red", soft_wrap=True)
+    console.print(f"NOT PROVEN on {proof.proven_on}.", style="bold red", soft_wrap=True)
     for fault in [*proof.faults(), proof.starts]:
         if fault:
             console.print(fault, markup=False, soft_wrap=True)
@@ -51,7 +50,7 @@ def _pairs_table(proof: Proof) -> Table:
     table.add_column("")
     for one in proof.sets:
         for pair in one.pairs:
-            table.add_row(f"{one.pictures} {one.name}", *_cells(pair.figures))
+            table.add_row(one.counted, *_cells(pair.figures))
         table.add_section()
     return table
 

@@ -32,7 +32,7 @@ def trace_torch(bundle: Bundle, network: Network, tensor: NDArray[np.float32]) -
     """
     calls = layer_norm_outputs(network, tensor)
     graph = open_graph(bundle, "fp32")
-    nodes = [at for at, node in enumerate(graph.nodes) if node.op_type == "LayerNormalization"]
+    nodes = [at for at, node in enumerate(graph.nodes) if node.operator == "LayerNormalization"]
     if not calls or len(calls) != len(nodes):
         raise OpenError(
             f"The graph has {len(nodes)} LayerNorms and torch ran {len(calls)}.",

@@ -54,6 +54,14 @@ def test_a_mask_of_the_same_size_stays_as_it_is():
     assert np.array_equal(mask_on_map(mask, (0, 0, 31, 31), 31), mask)
 
 
+def test_a_map_need_not_be_square():
+    mask = np.zeros((60, 90), bool)
+    mask[25, 44] = True
+    found = mask_on_map(mask, (0, 0, 90, 60), (6, 3))
+    assert found.shape == (6, 3)
+    assert np.argwhere(found).tolist() == [[2, 1]]
+
+
 def test_only_the_inspected_region_counts():
     mask = np.zeros((100, 200), bool)
     mask[10:20, 150:160] = True  # inside the region: the cells of row 0 and column 2
