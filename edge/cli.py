@@ -24,6 +24,11 @@ SUBCOMMANDS = {
     "replay": ("edge.commands.replay", "replay", "Re-decide the stored frames of a run and compare."),
     "records": ("edge.commands.records", "records", "List and report the inspection records."),
     "export": ("export.cli", "export_command", "Make a bundle from a fine-tuned checkpoint or an ONNX file."),
+    "calibrate": (
+        "calibration.camera.command",
+        "calibrate_command",
+        "Set up camera, geometry and light, each with a number or a refusal.",
+    ),
     "verify": (
         "export.verify.command",
         "verify_command",
