@@ -13,7 +13,7 @@ SUDO ?= sudo
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check lint bench demo-model lock system-deps clean distclean python-version
+.PHONY: help demo test check lint bench real-shapes demo-model lock system-deps clean distclean python-version
 
 # Packages of another Python (ROS names some here) would come before the pinned ones.
 unexport PYTHONPATH PYTHONHOME
@@ -47,6 +47,11 @@ lint: python-version ## ruff, ruff format, mypy strict, import contracts
 bench: python-version ## measure and write build/bench.json (ARGS="frames" or "networks" for one part)
 	@$(SET_UP) runtime export torch
 	@$(BIN)/python -m export.bench $(ARGS)
+	@if test -z '$(ARGS)'; then $(BIN)/python -m calibration.bench_camera --add-to build/bench.json; fi
+
+real-shapes: python-version ## export the four backbones and AA-CLIP at 518 px (some minutes, up to 8 GB)
+	@$(SET_UP) dev export torch
+	ADCLIP_REAL_SHAPES=1 $(BIN)/python -m pytest tests/export/test_backbones.py tests/export/aaclip/test_real_shapes.py
 
 demo-model: python-version ## train and export models/demo again (up to an hour)
 	@$(SET_UP) runtime export torch

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import json
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -177,14 +178,35 @@ def _loopback() -> Any:
     return module
 
 
-def main() -> None:
+@click.command()
+@click.option("--add-to", type=click.Path(path_type=Path), help="JSON list of rows to add the figures to.")
+def main(add_to: Path | None) -> None:
     """Print the figures."""
     reason = missing()
     if reason is not None:
-        raise click.ClickException(reason)
-    for figure in rows():
+        click.echo(f"The camera is not measured: {reason}.")
+        return
+    figures = rows()
+    for figure in figures:
         held = "" if figure.baseline is None else f"  (against {figure.baseline:g})"
         click.echo(f"{figure.name:52} {figure.value:8.2f} {figure.unit}{held}")
+    if add_to is not None:
+        _add(figures, add_to)
+
+
+def _add(figures: list[Figure], path: Path) -> None:
+    """Add rows of name, value, unit, baseline and ratio, or put them in the place of those of the same name."""
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    names = {figure.name for figure in figures}
+    kept = [row for row in before if row["name"] not in names]
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps([*kept, *map(_row, figures)], indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def _row(figure: Figure) -> dict[str, object]:
+    ratio = None if figure.baseline is None else figure.value / figure.baseline
+    return {**asdict(figure), "ratio": ratio}
 
 
 if __name__ == "__main__":
