@@ -13,6 +13,8 @@ from edge.errors import ConfigError, EdgeError
 from edge.messages import Box
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from edge.bundle import Bundle
     from export.verify.climb import Setting
     from export.verify.labelled import Picture
@@ -42,6 +44,9 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--threads", type=click.IntRange(1, 64), default=2, show_default=True, help="Threads of ONNX Runtime."
 )
+@click.option(
+    "--resamplers", is_flag=True, help="Compare Pillow's resampler with the fast one as well, on the IMAGES."
+)
 @click.option("--report", type=PATH, help="Folder of the report.  [default: BUNDLE.parity]")
 def verify_command(
     bundle: Path,
@@ -56,6 +61,7 @@ def verify_command(
     roi: Box | None,
     engine_directory: Path | None,
     threads: int,
+    resamplers: bool,
     report: Path | None,
 ) -> int:
     """Prove that BUNDLE decides as the checkpoint does, in every form that runs here.
@@ -77,6 +83,8 @@ def verify_command(
     folder = report or default_folder(bundle)
     check_folder(folder, bundle)
     pictures = () if images is None else find_pictures(images)
+    if resamplers and not pictures:
+        raise ConfigError("The resamplers are compared on pictures of yours.", do="Give --images.")
     with open_ladder(opened, sources, threads=threads, engine_directory=engine_directory) as ladder:
         proof = _prove(opened, ladder, setting, pictures)
     written = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -85,7 +93,22 @@ def verify_command(
     print_proof(proof, console)
     for file in files:
         console.print(str(file), markup=False, soft_wrap=True)
+    if resamplers:
+        console.print(_resamplers_table(opened, setting, pictures, threads))
     return 0 if proof.passed else 1
+
+
+def _resamplers_table(bundle: Bundle, setting: Setting, pictures: tuple[Picture, ...], threads: int) -> Table:
+    from rich.console import Console
+
+    from export.verify.resamplers import compare_resamplers, figures_table
+
+    console = Console(stderr=True, highlight=False)
+
+    def complain(picture: Picture, fault: EdgeError) -> None:
+        console.print(f"{picture.path}: {fault}", markup=False, soft_wrap=True)
+
+    return figures_table(bundle, compare_resamplers(bundle, setting, pictures, threads, complain))
 
 
 def _sources(clip: Path | None, checkpoint: Path | None) -> Sources | None:

@@ -81,6 +81,7 @@ def _labels_table(one: SetResult) -> Table:
         cells = []
         for field in RANKING_NAMES:
             value = getattr(ranking, field)
-            cells.append(f"{merit(value)} ({change(getattr(first, field), value)})" if at else merit(value))
+            gained = change(getattr(first, field), value) if at else ""
+            cells.append(f"{merit(value)} ({gained})" if gained else merit(value))
         table.add_row(escape(rung), *cells)
     return table

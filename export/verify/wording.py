@@ -46,10 +46,10 @@ def merit(value: float) -> str:
 
 
 def change(first: float, second: float) -> str:
-    """What became of a figure of merit, signed."""
+    """What became of a figure of merit, signed; empty where it is not defined."""
     gained = second - first
     if not math.isfinite(gained):
-        return UNDEFINED
+        return ""
     return f"{gained:+.1e}" if gained else "0"
 
 
