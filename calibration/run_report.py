@@ -116,7 +116,7 @@ class _Witness:
         mask = None
         if truth.mask is not None:
             _check_size(truth, frame, part.source)
-            mask = mask_on_map(truth.mask, inspection.roi_px, inspection.anomaly_map.shape[0])
+            mask = mask_on_map(truth.mask, inspection.roi_px, inspection.anomaly_map.shape)
         return replace(part, anomaly_map=inspection.anomaly_map, mask=mask)
 
     def _is_shown(self, part: PartResult) -> bool:

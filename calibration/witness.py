@@ -75,4 +75,4 @@ class Witness:
     def _mask(self, truth: Truth, inspection: Inspection | None) -> NDArray[np.bool_] | None:
         if truth.mask is None or inspection is None:
             return None
-        return mask_on_map(truth.mask, inspection.roi_px, inspection.anomaly_map.shape[0])
+        return mask_on_map(truth.mask, inspection.roi_px, inspection.anomaly_map.shape)

@@ -7,7 +7,7 @@ wrong, the next pass looks closer at the stretch before it, until nothing in tha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,9 @@ UNIT_ROUNDOFF: dict[Precision, float] = {"fp32": 2.0**-24, "fp16": 2.0**-11}
 
 MULTIPLE = 4.0
 """An error is large beyond so many times what rounding explains. Sound FP16 graphs stay below 0.6 times."""
+
+PASSES_IN_VAIN = 3
+"""Passes without a large error after which the rest is not looked at: one that matters shows downstream."""
 
 Fetch = Callable[[Sequence[int]], Iterable[float]]
 """Layer numbers → the relative error of each."""
@@ -142,19 +145,19 @@ def graph_layer(graph: InnerGraph, number: int) -> Layer:
 def search(layers: Sequence[Layer], fetch: Fetch, precision: Precision, budget: int) -> LayerTrace:
     """Find the first large error, fetching at most `budget` bytes at a time (and one layer at least).
 
-    Where not all fits into one pass, the error between two layers that are right is taken to be small, unless
-    none is wrong.
+    Where not all fits into one pass, the error between two layers that are right is taken to be small.
     """
     found: dict[int, LayerError] = {}
     window: Sequence[int] = range(len(layers))
-    while window:
+    in_vain = 0
+    while window and in_vain < PASSES_IN_VAIN:
         chosen = _spread(window, layers, budget)
         for at, error in zip(chosen, fetch(chosen), strict=True):
             explained = UNIT_ROUNDOFF[precision] * max(layers[at].roundings, 1) ** 0.5
             found[at] = LayerError(layers[at], error, explained)
-        first = min((at for at in found if found[at].large), default=len(layers))
-        below = max((at for at in found if at < first), default=-1) if first < len(layers) else -1
-        window = [at for at in range(below + 1, first) if at not in found]
+        first = min((at for at in found if found[at].large), default=None)
+        in_vain += first is None
+        window = _before(first, found, len(layers))
     worst = max(found.values(), key=lambda one: one.error / one.explained)
     large = [found[at] for at in sorted(found) if found[at].large]
     return LayerTrace(large[0] if large else None, worst, len(found), len(layers))
@@ -171,13 +174,20 @@ def relative_error(a: NDArray[Any], b: NDArray[Any]) -> float:
     return distance / size if size > 0 else math.inf
 
 
+def _before(first: int | None, found: Collection[int], layers: int) -> list[int]:
+    """What is worth a look: the unseen stretch up to the first large error, or all that is unseen."""
+    end = layers if first is None else first
+    start = 0 if first is None else max((at for at in found if at < first), default=-1) + 1
+    return [at for at in range(start, end) if at not in found]
+
+
 def _spread(window: Sequence[int], layers: Sequence[Layer], budget: int) -> list[int]:
-    """All of the window if it fits, else an even choice up to its end that does, and one at least."""
+    """The last of the window, and an even choice of the others as far as they fit: all if they do."""
     step = max(1, -(-sum(layers[at].size for at in window) // budget))
-    chosen: list[int] = []
-    left = budget
-    for at in window[::-step]:
+    chosen = [window[-1]]
+    left = budget - layers[window[-1]].size
+    for at in window[-1 - step :: -step] if step < len(window) else ():
         if layers[at].size <= left:
             chosen.append(at)
             left -= layers[at].size
-    return sorted(chosen) or [min(window, key=lambda at: layers[at].size)]
+    return sorted(chosen)

@@ -28,7 +28,18 @@ def test_top_level_help_needs_nothing_heavy(arguments):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", ["export", "export anomalyclip"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "export",
+        "export anomalyclip",
+        "export aaclip",
+        "export onnx",
+        "verify",
+        "engine build",
+        "calibrate camera",
+    ],
+)
 def test_export_help_needs_no_torch(name):
     program = HELP_ALONE.format(heavy={"torch", "onnx", "onnxscript"}, arguments=[*name.split(), "--help"])
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
