@@ -14,7 +14,6 @@ from rich.console import Console
 from edge.errors import OpenError
 from export.aaclip.command import aaclip_command
 from export.onnx_import.command import onnx_command
-from export.onnx_import.command import onnx_command
 from export.options import FILE, precision_options, resample_option
 
 
@@ -131,5 +130,4 @@ def _require_torch() -> None:
 
 
 export_command.add_command(aaclip_command)
-export_command.add_command(onnx_command)
 export_command.add_command(onnx_command)

@@ -1,15 +1,15 @@
 """A float32 network → its FP16 counterpart, for a strongly typed TensorRT engine.
 
-    float32: input, patch embedding, residual stream, LayerNorm; text, normalise, similarity, its softmax, output
-    float16: weights and outputs of every matrix product, attention, activation
+    float32: input, patch embedding, residual stream, LayerNorm; text, normalise, similarity, its softmax,
+    output float16: weights and outputs of every matrix product, attention, activation
 
-The patch embedding stays float32: it is less than a hundredth of the work, and what it rounds every block sees. On
-a trained model its rounding alone cost more than the whole tolerance of the map.
+The patch embedding stays float32: it is less than a hundredth of the work, and what it rounds every block
+sees. On a trained model its rounding alone cost more than the whole tolerance of the map.
 
 The residual stream stays float32. It is where CLIP's outliers live and where every block's rounding adds up;
-each branch is cast once after its LayerNorm and once before it is added either way, so float32 costs no further
-cast, only the traffic of one tensor of tokens, and neither the attention nor a product reads it: what TensorRT
-fuses there is untouched. It also makes a block in FP32 free of casts: there is no border to cast at.
+each branch is cast once after its LayerNorm and once before it is added either way, so float32 costs no
+further cast, only the traffic of one tensor of tokens, and neither the attention nor a product reads it: what
+TensorRT fuses there is untouched. It also makes a block in FP32 free of casts: there is no border to cast at.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ N = TypeVar("N", bound=Network)
 def half(network: N, choice: HalfPrecision) -> N:
     """The network with its products in FP16, but for `choice.fp32_blocks` (numbers from 1).
 
-    The given network is left as it is; everything that stays float32 is shared with it. Raises `ValueError` for
-    a number that is no block of the network.
+    The given network is left as it is; everything that stays float32 is shared with it. Raises `ValueError`
+    for a number that is no block of the network.
     """
     blocks = network.blocks()
     if not set(choice.fp32_blocks) <= set(range(1, len(blocks) + 1)):
