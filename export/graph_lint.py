@@ -36,10 +36,8 @@ takes them: control flow, recurrence, random numbers and outputs whose size depe
 RESIZE_MODES = ("nearest", "linear")
 TOP_K_LIMIT = 3840
 
-_PASSED_ALONG = frozenset(
-    {"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Split", "Slice", "Cast"}
-)
-"""Operators that move values, or store them otherwise, without computing."""
+_MOVES = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Split", "Slice"})
+"""Operators that move values without computing."""
 
 _BETWEEN_PRODUCT_AND_SOFTMAX = frozenset({"Cast", "Mul", "Div", "Add", "Where"})
 _SCALES = frozenset({"Mul", "Div"})
@@ -141,11 +139,13 @@ def attention_softmaxes(model: ir.Model) -> list[ir.Node]:
 
 
 def check_no_cast_inside(softmax: ir.Node) -> None:
-    """No cast between q kᵀ, the softmax and the product with v, on any of their inputs."""
-    _product, between = _scores(softmax)
+    """No cast between the two products and the softmax, and none that widens q, k or v before a product."""
+    product, between = _scores(softmax)
     users = [use.node for use in softmax.outputs[0].uses()]
-    for node in (*between, *users):
-        if node.op_type == "Cast":
+    products = [node for node in (product, *users) if node is not None and node.op_type == "MatMul"]
+    entering = (_moved_by(value) for node in products for value in node.inputs)
+    for node in (*between, *users, *(node for node in entering if _widens(node))):
+        if node is not None and node.op_type == "Cast":
             raise _broken(_told(node), "is a cast inside an attention, which then is not fused")
 
 
@@ -224,11 +224,23 @@ def _scales(value: ir.Value | None) -> list[ir.Node]:
     """The multiplications and divisions that a tensor of heads went through since it was projected."""
     found: list[ir.Node] = []
     node = _producer(value)
-    while node is not None and node.op_type in _PASSED_ALONG | _SCALES:
+    while node is not None and node.op_type in _MOVES | _SCALES | {"Cast"}:
         if node.op_type in _SCALES:
             found.append(node)
         node = _producer(node.inputs[0])
     return found
+
+
+def _moved_by(value: ir.Value | None) -> ir.Node | None:
+    """The node that computed a value, seen through what only moves it."""
+    node = _producer(value)
+    while node is not None and node.op_type in _MOVES:
+        node = _producer(node.inputs[0])
+    return node
+
+
+def _widens(node: ir.Node | None) -> bool:
+    return node is not None and node.op_type == "Cast" and node.outputs[0].dtype != ir.DataType.FLOAT16
 
 
 def _is_deviation_of_split_norm(node: ir.Node) -> bool:
@@ -245,7 +257,7 @@ def _is_deviation_of_split_norm(node: ir.Node) -> bool:
 def _is_computed(value: ir.Value | None) -> bool:
     """Whether a value depends on the picture; a constant, seen through what moves it, does not."""
     node = _producer(value)
-    while node is not None and node.op_type in _PASSED_ALONG:
+    while node is not None and node.op_type in _MOVES | {"Cast"}:
         value = node.inputs[0]
         node = _producer(value)
     return node is not None or (value is not None and value.is_graph_input())

@@ -14,7 +14,7 @@ import ast
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -111,9 +111,10 @@ def _name_by_scope(model: onnx_ir.Model) -> None:
     """Name nodes and what they return after their module and operator, constants after their first user."""
     used: Counter[str] = Counter()
     kept = {id(value) for value in model.graph.outputs}
+    prefixes: dict[onnx_ir.Node | None, str] = {None: "/"}
     for node in model.graph:
-        scopes = ast.literal_eval(node.metadata_props.get(SCOPES, "['', '']"))
-        node.name = _numbered(node_prefix(scopes[-2]) + node.op_type, used)
+        prefixes[node] = _prefix_of(node, prefixes)
+        node.name = _numbered(prefixes[node] + node.op_type, used)
         for number, value in enumerate(node.outputs):
             if id(value) not in kept:
                 value.name = f"{node.name}_output_{number}"
@@ -123,6 +124,13 @@ def _name_by_scope(model: onnx_ir.Model) -> None:
             if source is not None and source.is_initializer() and id(source) not in named:
                 source.name = f"{node.name}_input_{number}"
                 named.add(id(source))
+
+
+def _prefix_of(node: onnx_ir.Node, before: Mapping[onnx_ir.Node | None, str]) -> str:
+    """That of its module; a node that the exporter's own rewriting put in belongs where its input comes from."""
+    if SCOPES in node.metadata_props:
+        return node_prefix(ast.literal_eval(node.metadata_props[SCOPES])[-2])
+    return before[node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None]
 
 
 def _numbered(name: str, used: Counter[str]) -> str:

@@ -56,11 +56,13 @@ def _precision_rows(written: Written) -> dict[str, str]:
         name = graph.precision.upper()
         rows[f"{name} score error"] = f"{graph.score_error:.1e} (allowed {graph.score_tolerance:.1e})"
         rows[f"{name} map error"] = f"{graph.grid_map_error:.1e} (allowed {graph.map_tolerance:.1e})"
-    if written.fp16 is None or written.peak is None:
+    if written.fp16 is None or written.stored is None:
         return rows | {"FP16 graph": "none"}
+    stored, peak = written.stored, written.stored.peak
     blocks = ", ".join(str(number) for number in written.fp16.fp32_blocks)
     return rows | {
+        "FP16 as stored": f"score error {stored.score_error:.1e}, map error {stored.map_error:.1e}",
         "blocks in FP32": blocks or "none",
-        "FP16 headroom": f"{written.peak.headroom:.0f} times, least at {written.peak.node} "
-        f"({written.peak.largest:.3g} of 65504, {written.probed} pictures)",
+        "FP16 headroom": f"{peak.headroom:.0f} times, least at {peak.node} "
+        f"({peak.largest:.3g} of 65504, {stored.pictures} pictures)",
     }

@@ -54,7 +54,7 @@ def test_fp32_only(model_files, tmp_path: Path) -> None:
     )
     assert made.bundle.manifest.precisions == ("fp32",)
     assert not (tmp_path / "b" / MODEL_FP16).exists()
-    assert made.written.peak is None
+    assert made.written.stored is None
 
 
 def test_a_block_that_overflows_is_kept_in_fp32(
@@ -72,8 +72,8 @@ def test_a_block_that_overflows_is_kept_in_fp32(
         tmp_path / "clip.pt", tmp_path / "epoch_1.pth", SETTINGS, tmp_path / "b", report=steps.append
     )
     assert made.bundle.manifest.fp16 == HalfPrecision(fp32_blocks=(3,))
-    assert made.written.peak is not None
-    assert made.written.peak.headroom > 1
+    assert made.written.stored is not None
+    assert made.written.stored.peak.headroom > 1
     assert "Exporting the FP16 graph, with block 3 in FP32" in steps
 
 

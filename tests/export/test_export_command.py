@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 from edge.bundle import open_bundle
 from edge.cli import main
+from edge.manifest import HalfPrecision
 
 if TYPE_CHECKING:
     from conftest import ModelFiles
@@ -21,7 +23,7 @@ USAGE = ["export", "anomalyclip"]
 
 @pytest.fixture
 def export(model_files: ModelFiles, tmp_path: Path) -> Callable[..., int]:
-    """Run the command on the small model, with options replaced by name; None drops one."""
+    """Run the command on the small model, with options replaced by name; None drops one, True is a flag."""
 
     def run(**changed: object) -> int:
         options: dict[str, object] = {
@@ -33,7 +35,11 @@ def export(model_files: ModelFiles, tmp_path: Path) -> Callable[..., int]:
             "out": tmp_path / "bundle",
         }
         options |= {name.replace("_", "-"): value for name, value in changed.items()}
-        given = ((f"--{name}", str(value)) for name, value in options.items() if value is not None)
+        given = (
+            (f"--{name}",) if value is True else (f"--{name}", str(value))
+            for name, value in options.items()
+            if value is not None
+        )
         return main([*USAGE, *(word for option in given for word in option)])
 
     return run
@@ -44,7 +50,11 @@ def export(model_files: ModelFiles, tmp_path: Path) -> Callable[..., int]:
 def test_export_writes_a_bundle_and_says_what_it_is(
     export: Callable[..., int], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert export(features="2, 4 24", sigma=2) == 0
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(2):
+        Image.new("RGB", (50, 40), (90, 60 * number, 30)).save(pictures / f"{number}.png")
+    assert export(features="2, 4 24", sigma=2, probe_images=pictures) == 0
     bundle = open_bundle(tmp_path / "bundle")
     manifest = bundle.manifest
     assert (manifest.map.grid, manifest.map.layers, manifest.map.sigma_px) == ((4, 4), 2, 2.0)
@@ -52,10 +62,31 @@ def test_export_writes_a_bundle_and_says_what_it_is(
     assert (head.features, head.layers_used, head.legacy_features) == ((2, 4, 24), (2, 4), False)
     printed, complaints = capfd.readouterr()
     assert complaints == ""
-    for expected in ("Reading the CLIP file", "Exporting to ONNX", "ViT 128x4", "4 x 4 patches", "2, 4"):
+    steps = ("Reading the CLIP file", "Exporting to ONNX", "Probing for overflow on 5 pictures")
+    figures = ("GFLOP for one picture", "FP16 score error", "FP16 as stored", "5 pictures)")
+    for expected in (*steps, *figures, "ViT 128x4", "4 x 4 patches", "2, 4"):
         assert expected in printed
     assert bundle.bundle_id[:40] in printed
-    assert list(tmp_path.iterdir()) == [tmp_path / "bundle"]
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "bundle", pictures]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_softmax_in_single_precision_can_be_asked_for(export: Callable[..., int], tmp_path: Path) -> None:
+    assert export(fp32_softmax=True) == 0
+    assert open_bundle(tmp_path / "bundle").manifest.fp16 == HalfPrecision(fp32_softmax=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_fp16_graph_can_be_left_out(
+    export: Callable[..., int], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert export(fp32_only=True) == 0
+    assert open_bundle(tmp_path / "bundle").manifest.precisions == ("fp32",)
+    printed = capfd.readouterr().out
+    assert "FP16 graph" in printed
+    assert "Probing" not in printed
 
 
 def test_an_existing_bundle_is_kept_without_force(
@@ -76,6 +107,7 @@ def test_an_existing_bundle_is_kept_without_force(
         ({"features": "0"}, "Features 0 do not fit"),
         ({"image_size": 4}, "image size of 4 px does not suit"),
         ({"sigma": -1}, "sigma of -1.0 px is not possible"),
+        ({"probe_images": Path(__file__).parent / "absent"}, "absent"),
         ({"clip": "absent.pt"}, "absent.pt cannot be read"),
         ({"clip": __file__}, "is truncated, damaged or of another kind"),
         ({"checkpoint": __file__}, "is truncated, damaged or of another kind"),

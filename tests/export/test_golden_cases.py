@@ -18,15 +18,21 @@ import torch
 
 from edge.camera.image_file import read_image
 from edge.cli import main
+from edge.manifest import HalfPrecision
 from edge.preprocess import input_tensor
 from export.anomalyclip import AnomalyClipGraph, AnomalyClipSettings, build_graph
 from export.clip_file import read_clip_file
+from export.half_precision import half
+from export.onnx_from_torch import onnx_from_torch, write_model
+from export.overflow_probe import highest, run_probed
 from export.prompt_checkpoint import read_prompt_checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
-# Largest absolute differences of the yardstick in mode fp32; the map's counts per summed layer.
-TEXT, SCORE, PATCH, MAP_PER_LAYER = 1e-5, 2e-5, 5e-5, 5e-5
+# Largest absolute differences of the yardstick; the map's counts per summed layer.
+TEXT, PATCH = 1e-5, 5e-5
+SCORE = {"fp32": 2e-5, "fp16": 3e-3}
+MAP_PER_LAYER = {"fp32": 5e-5, "fp16": 3e-3}
 INPUT = 0.031
 
 Outputs = dict[str, NDArray[Any]]
@@ -99,11 +105,43 @@ def test_bundle_from_files_on_disk(
         *("--out", bundle),
     ]
     assert main(["export", "anomalyclip", *map(str, arguments)]) == 0
-    assert main(["infer", str(bundle), *map(str, pictures), "--json", "--save-maps", str(maps)]) == 0
-    for i, picture in enumerate(pictures):
-        with np.load(maps / f"{picture.stem}.npz", allow_pickle=False) as found:
-            np.testing.assert_allclose(found["image_score"], upstream["image_score"][i], rtol=0, atol=SCORE)
-            tolerance = MAP_PER_LAYER * config["n_maps"]
+    for precision in ("fp32", "fp16"):
+        folder = maps / precision
+        options = ["--precision", precision, "--json", "--save-maps", str(folder)]
+        assert main(["infer", str(bundle), *map(str, pictures), *options]) == 0
+        for i, picture in enumerate(pictures):
+            with np.load(folder / f"{picture.stem}.npz", allow_pickle=False) as found:
+                outputs = dict(found)
             np.testing.assert_allclose(
-                found["anomaly_map"], upstream["anomaly_map"][i], rtol=0, atol=tolerance
+                outputs["image_score"], upstream["image_score"][i], rtol=0, atol=SCORE[precision]
             )
+            np.testing.assert_allclose(
+                outputs["anomaly_map"],
+                upstream["anomaly_map"][i],
+                rtol=0,
+                atol=MAP_PER_LAYER[precision] * config["n_maps"],
+            )
+
+
+def test_fp16_as_a_device_stores_it(
+    upstream: Outputs,
+    graph: AnomalyClipGraph,
+    settings: AnomalyClipSettings,
+    pictures: list[Path],
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "model.onnx"
+    write_model(onnx_from_torch(half(graph, HalfPrecision())), path)
+    tensors = [input_tensor(*read_image(picture), settings.preprocessing()) for picture in pictures]
+    run = run_probed(path, tensors, fp16_only=True)
+    np.testing.assert_allclose(
+        run.outputs["image_score"], upstream["image_score"], rtol=0, atol=SCORE["fp16"]
+    )
+    layers = upstream["patch_prob"].shape[1]
+    np.testing.assert_allclose(
+        run.outputs["anomaly_map"],
+        upstream["patch_prob"].sum(axis=1),
+        rtol=0,
+        atol=MAP_PER_LAYER["fp16"] * layers,
+    )
+    assert highest(run.peaks).headroom > 100

@@ -120,6 +120,35 @@ def test_nodes_are_named_after_their_module(path: Path) -> None:
     assert "/vision/transformer/resblocks.0/attn/Softmax" in names
     assert "/vision/transformer/resblocks.3/mlp/c_fc/MatMul" in names
     assert "/vision/ln_post/LayerNormalization" in names
+    # what the exporter makes of torch's chunk has no module noted
+    assert [name for name in names if name.endswith("/Split")] == [
+        f"/vision/transformer/resblocks.{block}/attn/Split" for block in range(4)
+    ]
+
+
+def test_work_that_feeds_nothing_is_not_in_the_graph(path: Path) -> None:
+    graph = onnx.load(path).graph
+    shapes = {value.name: shape(value) for value in graph.value_info}
+    rows = {
+        node.name.removeprefix("/vision/transformer/"): shapes[node.output[0]][1]
+        for node in graph.node
+        if node.op_type == "MatMul" and ("c_fc" in node.name or "out_proj" in node.name)
+    }
+    # 17 rows: the class token and 16 patches; block 4's original path is wanted for the class token alone
+    assert [rows[f"resblocks.{block}/mlp/c_fc/MatMul"] for block in range(4)] == [17, 17, 17, 1]
+    of_last = [count for name, count in rows.items() if name.startswith("resblocks.3/attn/out_proj")]
+    assert sorted(of_last) == [1, 17]
+
+
+def test_the_new_path_ends_at_the_last_block_that_is_used(
+    clip: ClipWeights, checkpoint: PromptCheckpoint
+) -> None:
+    settings = AnomalyClipSettings(image_size=36, dpam=4, features=(2,))
+    model = onnx_from_torch(build_graph(clip, checkpoint, settings))
+    attentions = Counter(
+        node.name.split("/")[3] for node in model.graph if node.name and "attn/Softmax" in node.name
+    )
+    assert attentions == {"resblocks.0": 1, "resblocks.1": 2, "resblocks.2": 1, "resblocks.3": 1}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from export.transformer import Block, LayerNorm, QuickGelu
+from export.transformer import Attention, Block, ExactGelu, LayerNorm, Linear, QuickGelu, Transformer
 
 
 @pytest.fixture
@@ -52,5 +52,49 @@ def test_layer_norm_of_half_precision_is_computed_in_single() -> None:
     torch.testing.assert_close(normed.float(), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_quick_gelu_is_not_the_exact_one() -> None:
-    assert QuickGelu()(torch.tensor(1.0)).item() == pytest.approx(0.845796, abs=1e-6)
+def test_the_two_activations() -> None:
+    one = torch.tensor(1.0)
+    assert QuickGelu()(one).item() == pytest.approx(0.845796, abs=1e-6)
+    assert ExactGelu()(one).item() == pytest.approx(0.841345, abs=1e-6)
+
+
+@pytest.mark.parametrize("activation", [QuickGelu, ExactGelu])
+def test_activations_do_not_overflow_in_half_precision(activation: type[nn.Module]) -> None:
+    extremes = torch.tensor([-65504.0, -40000, -1, 0, 1, 40000, 65504], dtype=torch.float16)
+    found = activation()(extremes)
+    assert found.dtype == torch.float16
+    assert found.isfinite().all()
+    torch.testing.assert_close(found[5:], extremes[5:])
+    assert (found[:2] == 0).all()
+
+
+@pytest.mark.parametrize("activation", [QuickGelu, ExactGelu])
+def test_blocks_of_a_transformer_have_the_activation_asked_for(
+    activation: type[QuickGelu] | type[ExactGelu],
+) -> None:
+    blocks = Transformer(64, layers=2, activation=activation).blocks()
+    assert [type(block.mlp.gelu) for block in blocks] == [activation, activation]
+    assert "mlp.c_fc.weight" in blocks[0].state_dict()
+
+
+def test_products_follow_their_weights_and_sums_their_tokens(block: Block) -> None:
+    tokens = torch.randn(2, 5, 128)
+    expected = block(tokens)
+    for module in (block.attn, block.mlp.c_fc, block.mlp.c_proj):
+        module.half()
+    assert Linear(4, 4).half()(torch.randn(1, 4)).dtype == torch.float16
+    assert block.attn(tokens).dtype == torch.float16
+    found = block(tokens)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-2)
+
+
+def test_softmax_in_single_precision_is_a_switch(block: Block) -> None:
+    attention: Attention = block.attn.half()
+    query, key, value = attention.project(torch.randn(1, 6, 128))
+    attention.fp32_softmax = True
+    scores = (query * 0.125) @ key.transpose(-2, -1)
+    expected = scores.float().softmax(-1).half() @ value
+    assert torch.equal(attention.attend(query, key, value), expected)
+    attention.fp32_softmax = False
+    assert torch.equal(attention.attend(query, key, value), scores.softmax(-1) @ value)

@@ -40,10 +40,10 @@ VIT_L_14_336 = ClipArchitecture(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(
     os.environ.get("ADCLIP_REAL_SHAPES") != "1",
-    reason="takes minutes and up to 8 GB; set ADCLIP_REAL_SHAPES=1 to run it",
+    reason="takes minutes and up to 11 GB; set ADCLIP_REAL_SHAPES=1 to run it",
 )
 def test_upstreams_own_shapes_go_from_files_to_an_anomaly_map(
     torch: Any,
