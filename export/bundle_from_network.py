@@ -3,7 +3,6 @@ head."""
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -34,6 +33,7 @@ from export.golden import reference
 from export.golden_frames import arrays, golden_frames
 from export.graph_cost import GraphCost, graph_cost
 from export.half_precision import half
+from export.memory import give_back_memory
 from export.network import Network
 from export.onnx_from_torch import OUTPUTS, onnx_from_torch, write_model
 from export.overflow_probe import Peak, Run, highest, probe, run_probed
@@ -123,6 +123,7 @@ def write_bundle(
     report("Computing the golden outputs with torch")
     golden = reference(network, golden_frames(), spec)
     write_arrays(folder / GOLDEN, arrays(golden))
+    give_back_memory()
     report("Exporting to ONNX")
     cost = _write_graph(network, folder / MODEL_FP32)
     chosen, stored = None, None
@@ -134,6 +135,7 @@ def write_bundle(
     write_manifest(folder, describe(chosen, file_hashes(folder)))
     manifest = finish(open_bundle(folder), describe(chosen, file_hashes(folder)))
     write_manifest(folder, manifest)
+    give_back_memory()
     report("Proving the bundle on ONNX Runtime, through the path of the line")
     parity = prove_parity(open_bundle(folder), network)
     write_figures(folder / PARITY, parity.figures() | ({} if stored is None else stored.figures()))
@@ -155,8 +157,7 @@ def _write_graph(network: Network, path: Path, *, fp32_softmax: bool = False) ->
     write_model(model, path)
     cost = graph_cost(model)
     del model
-    # The exporter's own objects refer to each other, and hold all weights a second time until collected.
-    gc.collect()
+    give_back_memory()
     return cost
 
 
@@ -176,6 +177,7 @@ def _write_fp16(
         raise ValueError("a bundle with an FP16 graph needs its tolerance")
     report(f"Probing for overflow on {len(tensors)} pictures")
     blocks = overflowing_blocks(network, probe(folder / MODEL_FP32, tensors))
+    give_back_memory()
     first = HalfPrecision(fp32_blocks=blocks, fp32_softmax=wish.fp32_softmax)
     tried: list[HalfPrecision] = []
     why = ""
@@ -184,6 +186,7 @@ def _write_fp16(
         tried.append(choice)
         _write_graph(half(network, choice), folder / MODEL_FP16, fp32_softmax=choice.fp32_softmax)
         stored = _stored(run_probed(folder / MODEL_FP16, tensors, fp16_only=True), golden, len(tensors))
+        give_back_memory()
         why = stored.fault(tolerances.fp16)
         if not why:
             write_manifest(folder, describe(choice, file_hashes(folder)))
@@ -211,6 +214,8 @@ def _fault_on_the_line(bundle: Bundle) -> str:
         found = measure_parity(bundle, runner)
     finally:
         runner.close()
+        del runner
+        give_back_memory()
     if found.passed:
         return ""
     return (

@@ -29,14 +29,10 @@ from edge.runner import open_runner
 from export.golden_frames import arrays
 from export.graph_cost import GraphCost, graph_cost
 from export.onnx_import.network import ImportSettings, Network, network_of
-from export.onnx_import.proof import Agreement, prove_against_file
+from export.onnx_import.proof import RELATIVE_TOLERANCE, Agreement, prove_against_file
 from export.onnx_import.source import Source, read_source
 from export.pack import file_hashes, staging_folder, write_arrays, write_figures, write_manifest
 from export.verify.parity import GraphParity, measure_parity
-
-DEVICE_TOLERANCE = 1e-3
-"""Of the largest value. Another CPU or GPU adds in another order, and distances made as x² - 2xy + y² (PatchCore)
-lose digits by that; the cut itself is held to `proof.RELATIVE_TOLERANCE`."""
 
 Report = Callable[[str], None]
 """Told in a few words what is done next."""
@@ -127,7 +123,7 @@ def _manifest(
         reference=network.reference,
         tolerances=Tolerances(
             fp32=Tolerance(
-                score=DEVICE_TOLERANCE * agreement.score_scale, map=DEVICE_TOLERANCE * agreement.map_scale
+                score=RELATIVE_TOLERANCE * agreement.score_scale, map=RELATIVE_TOLERANCE * agreement.map_scale
             )
         ),
         source=ManifestSource(files=source.files, exporter=exporter_version()),

@@ -18,6 +18,7 @@ from edge.manifest import MapSpec, Precision
 from edge.messages import Frame, PixelFormat
 from edge.preprocess import input_tensor
 from edge.runner import Runner, open_runner
+from export.memory import give_back_memory
 from export.verify.reference import reference_map
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def prove_parity(bundle: Bundle, network: Network | None = None) -> Parity:
             graphs.append(measure_parity(bundle, runner))
         finally:
             runner.close()
+            del runner
+            give_back_memory()
         if not graphs[-1].passed:
             raise _refused(bundle, graphs[-1], network)
     return Parity(tuple(graphs))

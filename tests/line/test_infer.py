@@ -1,9 +1,11 @@
 """`adclip infer`: image files, good and bad, through the path of the line."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from edge.bundle import open_bundle
@@ -116,3 +118,45 @@ def test_no_bundle(adclip, pictures, tmp_path):
     code, _, err = adclip("infer", tmp_path, pictures)
     assert code == 2
     assert "not a bundle" in err
+
+
+@pytest.fixture
+def with_limits(bundle, tmp_path):
+    """The demo bundle as if it had come with limits of a library; the graph is the same."""
+    copy = tmp_path / "limits"
+    shutil.copytree(bundle, copy)
+    manifest = yaml.safe_load((copy / "bundle.yaml").read_text())
+    manifest["reference"] = {"source": "some library", "score": {"threshold": 0.25, "span": 2.0}}
+    (copy / "bundle.yaml").write_text(yaml.safe_dump(manifest, sort_keys=False))
+    return copy
+
+
+def test_the_librarys_own_score_and_label_stand_beside_ours(with_limits, adclip, pictures):
+    code, out, err = adclip("infer", with_limits, pictures, "--json", "--score-threshold", "0.99")
+    assert code == 0, err
+    for line in lines(out):
+        reference = line["reference"]
+        assert reference["source"] == "some library"
+        assert reference["score"] == pytest.approx((line["score"] - 0.25) / 2.0 + 0.5)
+        assert reference["bad"] is (reference["score"] > 0.5)
+    code, out, _ = adclip("infer", with_limits, pictures, COLUMNS="200")
+    assert code == 0
+    assert "some library" in out
+
+
+def test_without_limits_there_is_no_reference(bundle, adclip, pictures):
+    code, out, err = adclip("infer", bundle, pictures, "--json")
+    assert code == 0, err
+    assert {line["reference"] for line in lines(out)} == {None}
+
+
+def test_a_precision_that_the_bundle_has_not_is_refused(bundle, adclip, pictures, tmp_path):
+    copy = tmp_path / "fp32"
+    shutil.copytree(bundle, copy)
+    manifest = yaml.safe_load((copy / "bundle.yaml").read_text())
+    manifest["fp16"], manifest["tolerances"]["fp16"] = None, None
+    manifest["files"].pop("model.fp16.onnx", None)
+    (copy / "bundle.yaml").write_text(yaml.safe_dump(manifest, sort_keys=False))
+    code, out, err = adclip("infer", copy, pictures, "--precision", "fp16")
+    assert (code, out) == (2, "")
+    assert "has no FP16 graph" in err
