@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from torch.nn import functional
 from edge.errors import ConfigError
 from edge.manifest import Preprocessing
 from export.clip_file import ClipArchitecture, ClipWeights
+from export.clip_input import Resample, clip_preprocessing, patch_grid
 from export.network import Network
 from export.prompt_checkpoint import PromptCheckpoint
 from export.text_tower import TextTower, load_text_tower
@@ -24,13 +24,6 @@ from export.vision_tower import FeaturePlan, VisionFeatures, VisionTower, load_v
 
 TEMPERATURE = 0.07
 """AnomalyCLIP's fixed temperature; CLIP's own `logit_scale` is not used."""
-
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-"""Of RGB values in [0, 1], from CLIP's training; open_clip's OPENAI_DATASET_MEAN and _STD."""
-
-LARGEST_GRID = 128
-"""Beyond it one attention takes tens of gigabytes; far beyond what any of the backbones was made for."""
 
 LARGEST_SIGMA_PX = 64.0
 
@@ -50,7 +43,7 @@ class AnomalyClipSettings:
     features: tuple[int, ...]
     legacy_features: bool = False
     sigma: float = 4.0
-    resample: Literal["pillow", "fast"] = "pillow"
+    resample: Resample = "pillow"
 
     def __post_init__(self) -> None:
         if not 0 <= self.sigma <= LARGEST_SIGMA_PX:  # neither is NaN
@@ -61,25 +54,11 @@ class AnomalyClipSettings:
 
     def grid(self, architecture: ClipArchitecture) -> int:
         """Side of the patch grid. Raises `ConfigError` when no patch fits, or far too many do."""
-        grid = self.image_size // architecture.patch
-        if not 1 <= grid <= LARGEST_GRID:
-            raise ConfigError(
-                f"An image size of {self.image_size} px does not suit {architecture.name}: with patches of "
-                f"{architecture.patch} px it can be {architecture.patch} to "
-                f"{(LARGEST_GRID + 1) * architecture.patch - 1}.",
-                do="Give the --image-size of the training, usually 518.",
-            )
-        return grid
+        return patch_grid(self.image_size, architecture)
 
     def preprocessing(self) -> Preprocessing:
         """CLIP's preprocessing at this size, as the bundle carries it."""
-        return Preprocessing(
-            height_px=self.image_size,
-            width_px=self.image_size,
-            interpolation="fast_bicubic_antialias" if self.resample == "fast" else "pil_bicubic_antialias",
-            mean=CLIP_MEAN,
-            std=CLIP_STD,
-        )
+        return clip_preprocessing(self.image_size, self.resample)
 
     def plan(self, architecture: ClipArchitecture) -> FeaturePlan:
         """The blocks that these settings mean on a backbone.

@@ -11,10 +11,9 @@ from typing import Literal
 import click
 from rich.console import Console
 
-from edge.errors import OpenError
 from export.aaclip.command import aaclip_command
 from export.onnx_import.command import onnx_command
-from export.options import FILE, precision_options, resample_option
+from export.options import FILE, precision_options, require_torch, resample_option
 
 
 def _block_numbers(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, ...]:
@@ -83,7 +82,7 @@ def anomalyclip(
 
     dpam and features are not stored in the checkpoint: give those of the training.
     """
-    _require_torch()
+    require_torch()
     from export.anomalyclip import AnomalyClipSettings
     from export.bundle_from_anomalyclip import export_anomalyclip
     from export.bundle_from_network import Wish
@@ -115,18 +114,6 @@ def anomalyclip(
             exported.bundle, exported.written, {"CLIP layout": exported.layout, "layers used": layers}
         )
     )
-
-
-def _require_torch() -> None:
-    try:
-        import onnxscript  # noqa: F401
-        import safetensors  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError as fault:
-        raise OpenError(
-            f"Exporting needs {fault.name}, which is not installed here.",
-            do="Install the export extra on a PC: pip install 'adclip-edge[export]'.",
-        ) from fault
 
 
 export_command.add_command(aaclip_command)

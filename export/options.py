@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from edge.errors import OpenError
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
 
@@ -35,3 +37,16 @@ def precision_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def require_torch() -> None:
+    """Raise `OpenError` unless everything that a torch export needs is installed."""
+    try:
+        import onnxscript  # noqa: F401
+        import safetensors  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as fault:
+        raise OpenError(
+            f"Exporting needs {fault.name}, which is not installed here.",
+            do="Install the export extra on a PC: pip install 'adclip-edge[export]'.",
+        ) from fault

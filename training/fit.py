@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor, distributed
 from torch.nn import functional
 
-from export.anomalyclip import CLIP_MEAN, CLIP_STD, similarity_logits
+from export.anomalyclip import similarity_logits
+from export.clip_input import CLIP_MEAN, CLIP_STD
 from training.demo_clip import ARCHITECTURE, DemoClip, patches_of, start_from_patches
 from training.losses import image_loss, patch_loss
 from training.rendered import Rendered

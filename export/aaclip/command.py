@@ -14,9 +14,9 @@ import click
 from rich.console import Console
 from rich.progress import track
 
-from edge.errors import ConfigError, OpenError
+from edge.errors import ConfigError
 from edge.manifest import Range
-from export.options import FILE, precision_options, resample_option
+from export.options import FILE, precision_options, require_torch, resample_option
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -117,7 +117,7 @@ def aaclip_command(
     Limits are measured on --calibration-images, or given as --map-limits and --score-limits. Levels and weights
     are not stored in the adapters: give those of the training.
     """
-    _require_torch()
+    require_torch()
     from export.aaclip.bundle_from_aaclip import AaClipPaths, export_aaclip
     from export.aaclip.limits import limits_by_hand
     from export.aaclip.settings import AaClipSettings
@@ -167,18 +167,6 @@ def _tracked(pictures: Sequence[Path], console: Console, status: Status) -> Iter
     status.stop()
     yield from track(pictures, description="Measuring the limits", console=console)
     status.start()
-
-
-def _require_torch() -> None:
-    try:
-        import onnxscript  # noqa: F401
-        import safetensors  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError as fault:
-        raise OpenError(
-            f"Exporting needs {fault.name}, which is not installed here.",
-            do="Install the export extra on a PC: pip install 'adclip-edge[export]'.",
-        ) from fault
 
 
 def _rows(exported: Exported, settings: AaClipSettings) -> dict[str, str]:

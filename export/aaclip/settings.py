@@ -9,8 +9,8 @@ from typing import Literal
 from edge.errors import ConfigError, ModelFileError
 from edge.manifest import GridBlur, Preprocessing
 from export.aaclip.adapter_checkpoint import ImageAdapter, TextAdapter
-from export.anomalyclip import CLIP_MEAN, CLIP_STD, LARGEST_GRID
 from export.clip_file import ClipArchitecture
+from export.clip_input import Resample, clip_preprocessing, patch_grid
 
 Domain = Literal["industrial", "medical"]
 
@@ -36,7 +36,7 @@ class AaClipSettings:
     domain: Domain = "industrial"
     image_adapt_weight: float = 0.1
     text_adapt_weight: float = 0.1
-    resample: Literal["pillow", "fast"] = "pillow"
+    resample: Resample = "pillow"
 
     def __post_init__(self) -> None:
         if not self.product.strip():
@@ -59,25 +59,11 @@ class AaClipSettings:
 
     def grid(self, architecture: ClipArchitecture) -> int:
         """Side of the patch grid. Raises `ConfigError` when no patch fits, or far too many do."""
-        grid = self.image_size // architecture.patch
-        if not 1 <= grid <= LARGEST_GRID:
-            raise ConfigError(
-                f"An image size of {self.image_size} px does not suit {architecture.name}: with patches of "
-                f"{architecture.patch} px it can be {architecture.patch} to "
-                f"{(LARGEST_GRID + 1) * architecture.patch - 1}.",
-                do="Give the --image-size of the training, usually 518.",
-            )
-        return grid
+        return patch_grid(self.image_size, architecture)
 
     def preprocessing(self) -> Preprocessing:
         """CLIP's preprocessing at this size, as the bundle carries it."""
-        return Preprocessing(
-            height_px=self.image_size,
-            width_px=self.image_size,
-            interpolation="fast_bicubic_antialias" if self.resample == "fast" else "pil_bicubic_antialias",
-            mean=CLIP_MEAN,
-            std=CLIP_STD,
-        )
+        return clip_preprocessing(self.image_size, self.resample)
 
     def check_image_side(self, architecture: ClipArchitecture, adapter: ImageAdapter) -> None:
         """Raise `ConfigError` or `ModelFileError` unless levels, adapter and vision tower fit each other."""

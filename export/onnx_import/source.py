@@ -123,7 +123,7 @@ def _data_files(path: Path, proto: Any) -> list[str]:
             end = _number(path, entries, "offset") + _number(path, entries, "length")
             name = entries.get("location", "")
             lengths[name] = max(lengths.get(name, 0), end)
-    total = sum(_check_data(path, name, length) for name, length in lengths.items())
+    total = proto.ByteSize() + sum(_check_data(path, name, length) for name, length in lengths.items())
     if total >= LARGEST_BYTES:
         raise ModelFileError(
             f"{path} has {total} bytes of data, more than one ONNX file can hold.",

@@ -8,7 +8,6 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from edge.errors import BundleError
 from edge.manifest import OutputNames
 from export.onnx_import.folding import dimensions
 
@@ -25,7 +24,7 @@ def cut_out(model: ir.Model, score: ir.Value | None, map_value: ir.Value | None)
     graph = model.graph
     source = map_value if score is None else score
     if source is None:
-        raise BundleError("The network has neither score nor map.", do="Name its outputs.")
+        raise ValueError("a network has a score or a map")
     _free_names(graph)
     grid = _grid(map_value)
     peak = _float(graph, source)

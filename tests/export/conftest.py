@@ -18,6 +18,18 @@ GOLDEN = Path(os.environ.get("ADCLIP_GOLDEN", Path(__file__).parents[3] / "share
 START, END = 40, 41
 
 
+EXPORT_TIMEOUT_S = 180
+"""The first export of a process waits for torch to get going, on a busy machine for long."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests of this folder the time that an export may take, unless they name their own."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(EXPORT_TIMEOUT_S))
+
+
 @dataclass(frozen=True)
 class ModelFiles:
     """A CLIP file and a checkpoint that belong together."""
