@@ -48,6 +48,12 @@ def half(network: N, choice: HalfPrecision) -> N:
     return made
 
 
+def beyond_fp16(module: nn.Module) -> bool:
+    """Whether a parameter that would turn FP16, of the module or one inside, is too large for it."""
+    parameters = (tensor for part in module.modules() for tensor in _fp16_parameters(part))
+    return not all(bool(tensor.half().isfinite().all()) for tensor in parameters)
+
+
 def _fp16_parameters(module: nn.Module) -> Iterator[Tensor]:
     """The parameters that a module itself multiplies by."""
     if isinstance(module, nn.Linear):

@@ -19,22 +19,23 @@ from edge.errors import BundleError
 from edge.manifest import HalfPrecision, Preprocessing, Tolerance
 from edge.messages import PixelFormat
 from edge.preprocess import input_tensor
-from export.half_precision import half
+from export.half_precision import beyond_fp16, half
 from export.network import Network
 from export.onnx_from_torch import node_prefix
 from export.overflow_probe import Peak, within
 
 
 def overflowing_blocks(network: Network, peaks: Sequence[Peak]) -> tuple[int, ...]:
-    """Blocks, counted from 1, with a tensor beyond FP16's range in the peaks of the FP32 graph.
+    """Blocks, counted from 1, with a weight or, in the peaks of the FP32 graph, a tensor beyond FP16's range.
 
     What overflows in the residual stream does not count, it stays FP32; nor does what lies outside of blocks.
     """
-    prefixes = block_prefixes(network)
+    blocks = zip(network.blocks(), block_prefixes(network), strict=True)
     return tuple(
         number
-        for number, prefix in enumerate(prefixes, start=1)
-        if any(not peak.fits for peak in within(peaks, prefix) if not _is_residual(peak, prefix))
+        for number, (block, prefix) in enumerate(blocks, start=1)
+        if beyond_fp16(block)
+        or any(not peak.fits for peak in within(peaks, prefix) if not _is_residual(peak, prefix))
     )
 
 

@@ -84,6 +84,20 @@ def test_exactly_the_block_that_overflows_is_found(
     assert highest(stored).fits
 
 
+def test_a_weight_beyond_fp16_keeps_its_block_although_nothing_overflows(
+    network: AnomalyClipGraph, tmp_path: Path
+) -> None:
+    made = copy.deepcopy(network)
+    block = made.vision.transformer.blocks()[1]
+    with torch.no_grad():
+        block.ln_2.weight[0] = block.ln_2.bias[0] = 0  # so that the large weights multiply nothing
+        block.mlp.c_fc.weight[:, 0] = 1e6
+    peaks = probe(graph_of(made, tmp_path / "m.onnx"), [IMAGE])
+    assert all(peak.fits for peak in peaks)
+    assert overflowing_blocks(made, peaks) == (2,)
+    graph_of(half(made, HalfPrecision(fp32_blocks=(2,))), tmp_path / "kept.onnx")
+
+
 def test_a_sound_network_keeps_no_block(network: AnomalyClipGraph, tmp_path: Path) -> None:
     assert overflowing_blocks(network, probe(graph_of(network, tmp_path / "m.onnx"), [IMAGE])) == ()
 
