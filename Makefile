@@ -13,7 +13,7 @@ SUDO ?= sudo
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check lint bench real-shapes demo-model lock system-deps clean distclean python-version
+.PHONY: help demo test check lint bench real-shapes anomalib-exports demo-model lock system-deps clean distclean python-version
 
 # Packages of another Python (ROS names some here) would come before the pinned ones.
 unexport PYTHONPATH PYTHONHOME
@@ -52,6 +52,11 @@ bench: python-version ## measure and write build/bench.json (ARGS="frames" or "n
 real-shapes: python-version ## export the four backbones and AA-CLIP at 518 px (some minutes, up to 8 GB)
 	@$(SET_UP) dev export torch
 	ADCLIP_REAL_SHAPES=1 $(BIN)/python -m pytest tests/export/test_backbones.py tests/export/aaclip/test_real_shapes.py
+
+anomalib-exports: python-version ## import genuine anomalib exports and compare (Python 3.11, 2.2 GB a version)
+	@$(SET_UP) dev export
+	$(BIN)/python tests/export/onnx_import/genuine.py build/anomalib $(ARGS)
+	ADCLIP_ANOMALIB=build/anomalib $(BIN)/python -m pytest tests/export/onnx_import/test_genuine.py -rA
 
 demo-model: python-version ## train and export models/demo again (up to an hour)
 	@$(SET_UP) runtime export torch
