@@ -47,7 +47,7 @@ class CudaGraph:
         self._call("cuStreamBeginCapture_v2", self._stream, ctypes.c_int(CAPTURE_THREAD_LOCAL))
         try:
             enqueue()
-        except BaseException:
+        except BaseException:  # whatever it was, the recording must end; it is raised again
             # A stream that is left recording takes no more work; the fault that led here is the one to tell.
             self._driver.cuStreamEndCapture(self._stream, ctypes.byref(graph))
             if graph.value:

@@ -50,7 +50,7 @@ class TensorRtFrameRunner(TensorRtRunner):
             program = program_path(config.engine_directory, self._gpu.compute_capability)
             self._resampler = self._session.resampler(program, spec, bundle.manifest.input)
             self._prove(bundle)
-        except BaseException:
+        except BaseException:  # whatever it was, the GPU must be let go; it is raised again
             self.close()
             raise
         self.description += ", resampled on the GPU"

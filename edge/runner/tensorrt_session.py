@@ -77,7 +77,7 @@ class EngineSession:
                 self._open(content)
                 self._connect(integrated)
                 self._choose_launch(cuda_graph, now_ns)
-        except BaseException:
+        except BaseException:  # whatever it was, the GPU must be let go; it is raised again
             self.close()
             raise
 
