@@ -3,8 +3,9 @@
     raw frame ─▶ measure ─▶ Photometry ─▶ assess, against the baseline ─▶ good, warn, fault
 
 Only raw pixels of one colour (green of a Bayer frame) are looked at, thinned out, so that a frame of
-4096 x 2160 costs 2.5 ms (one x86-64 core). A reference patch that no part ever covers is the best place to look at. Without one the whole
-region counts, and the parts' own variation, learned at calibration, widens the limits.
+4096 x 2160 costs 2.5 ms (one x86-64 core). A reference patch that no part ever covers is the best place to
+look at. Without one the whole region counts, and the parts' own variation, learned at calibration, widens the
+limits.
 """
 
 from __future__ import annotations
